@@ -1,0 +1,103 @@
+"""The application every server runs: plain ASGI 3, no framework, so that the figures are the server's own.
+
+It must not know which server runs it, and does as little per request as a correct application can: what it costs, it
+costs everybody alike. ``bench.scenarios`` says what each path must answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+# Written out instead of imported from asgiref, which not every server brings along.
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+HELLO = b"Hello, world!"
+LARGE = bytes(range(256)) * 4096
+"""1 MiB of every byte value: a server that mangled one would be noticed by the check before the measurement."""
+CHUNK_COUNT = 64
+CHUNKS = tuple(LARGE[i : i + len(LARGE) // CHUNK_COUNT] for i in range(0, len(LARGE), len(LARGE) // CHUNK_COUNT))
+
+_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_BINARY = (b"content-type", b"application/octet-stream")
+
+
+async def hello(receive: Receive, send: Send) -> None:
+    """Answer 13 bytes of text; the request body is not read, as in most applications' GET."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [_PLAIN, (b"content-length", b"%d" % len(HELLO))],
+        }
+    )
+    await send({"type": "http.response.body", "body": HELLO})
+
+
+async def echo(receive: Receive, send: Send) -> None:
+    """Read the whole request body and answer it in one message."""
+    body = b""
+    more_body = True
+    while more_body:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message.get("body", b"")
+        more_body = message.get("more_body", False)
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [_BINARY, (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def large(receive: Receive, send: Send) -> None:
+    """Answer 1 MiB in one message, its length known."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [_BINARY, (b"content-length", b"%d" % len(LARGE))],
+        }
+    )
+    await send({"type": "http.response.body", "body": LARGE})
+
+
+async def chunks(receive: Receive, send: Send) -> None:
+    """Answer 1 MiB in 64 messages of 16 KiB without a length, which the server has to send chunked."""
+    await send({"type": "http.response.start", "status": 200, "headers": [_BINARY]})
+    for chunk in CHUNKS:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Take part in startup and shutdown, as applications built with a framework do."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _not_found(receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+_PATHS = {"/hello": hello, "/echo": echo, "/large": large, "/chunks": chunks}
+
+
+async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The ASGI 3 callable, ``bench.apps:app``."""
+    if scope["type"] == "http":
+        await _PATHS.get(scope["path"], _not_found)(receive, send)
+    elif scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    else:
+        raise NotImplementedError(f"scope type {scope['type']!r}")

@@ -1,0 +1,95 @@
+"""Runs wrk with one scenario's request and reads what it counted."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import MeasurementFailed
+
+_SCRIPT = Path(__file__).with_name("load.lua")
+_ANSWER_TIMEOUT_S = 5
+_GRACE_S = 20.0
+"""How much longer than its duration wrk may take; its connects have a second each and then it ends by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What wrk counted.
+
+    Attributes:
+        requests: answers received in full.
+        p50_us: median time from request to full answer, in microseconds.
+        errors: failed connects, reads and writes, timeouts, and answers with a status of 400 or above, by kind.
+        cpu_s: CPU time wrk itself used.
+    """
+
+    requests: int
+    duration_s: float
+    bytes_received: int
+    p50_us: int
+    p99_us: int
+    errors: dict[str, int]
+    cpu_s: float
+
+    @property
+    def requests_per_s(self) -> float:
+        return self.requests / self.duration_s
+
+    @property
+    def core_share(self) -> float:
+        """The part of its core that wrk used, 0 to 1."""
+        return self.cpu_s / self.duration_s
+
+
+def parse_output(text: str, cpu_s: float) -> LoadResult:
+    """Read the line that ``load.lua`` prints after wrk's own output.
+
+    Raises:
+        MeasurementFailed: there is no such line.
+    """
+    for line in reversed(text.splitlines()):
+        if line.startswith("{"):
+            figures = json.loads(line)
+            return LoadResult(
+                requests=figures["requests"],
+                duration_s=figures["duration_us"] / 1e6,
+                bytes_received=figures["bytes"],
+                p50_us=figures["p50_us"],
+                p99_us=figures["p99_us"],
+                errors=figures["errors"],
+                cpu_s=cpu_s,
+            )
+    raise MeasurementFailed(f"wrk printed no figures: {text.strip()[-300:]!r}")
+
+
+def run(port: int, request_file: Path, *, connections: int, seconds: int) -> LoadResult:
+    """Send the request in ``request_file`` over ``connections`` connections for ``seconds``, from this process's core.
+
+    One connection has one request under way at a time: a slow answer delays the next request, so the load adapts to
+    the server.
+
+    Raises:
+        MeasurementFailed: wrk is missing, ended with an error, or printed no figures.
+    """
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={_ANSWER_TIMEOUT_S}s", f"-s{_SCRIPT}"]
+    command += [f"http://127.0.0.1:{port}/", "--", str(request_file)]
+    before = _children_cpu_s()
+    try:
+        # The only child waited for in this span is wrk, so the difference is wrk's.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _GRACE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MeasurementFailed(str(error)) from error
+    if done.returncode:
+        raise MeasurementFailed(
+            f"wrk ended with status {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}"
+        )
+    return parse_output(done.stdout, _children_cpu_s() - before)
+
+
+def _children_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

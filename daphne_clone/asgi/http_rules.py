@@ -1,0 +1,113 @@
+"""What an application may say about an HTTP response (ASGI "HTTP"), message by message; it sends nothing.
+
+Each function takes a message apart or raises `ApplicationProtocolError`. Unknown keys are no error, so that
+applications may be newer than the server.
+"""
+
+from __future__ import annotations
+
+import operator
+from os.path import isabs
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from daphne_clone.errors import ApplicationProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from daphne_clone.interfaces import Field
+
+
+def _wrong(message: Mapping[str, Any], key: str, expected: str) -> NoReturn:
+    kind = message.get("type")
+    if key not in message:
+        raise ApplicationProtocolError(f"{kind}: {key!r} is missing; expected {expected}")
+    raise ApplicationProtocolError(f"{kind}: {key!r} is {message[key]!r}; expected {expected}")
+
+
+def message_type(message: Any) -> str:  # noqa: ANN401  # whatever the application passed to send()
+    """The message's type."""
+    try:
+        kind = message["type"]
+    except (KeyError, TypeError, IndexError):
+        raise ApplicationProtocolError(f"expected a message with a 'type', got {message!r}") from None
+    if not isinstance(kind, str):
+        _wrong(message, "type", "a string")
+    return kind
+
+
+def response_start(message: Mapping[str, Any]) -> tuple[int, Iterable[Field], bool]:
+    """Status, headers and whether trailers will follow, of ``http.response.start``; headers are not looked into."""
+    status = message.get("status")
+    if type(status) is not int:
+        try:
+            # http.HTTPStatus and other integers by name; not booleans, floats or strings of digits.
+            status = operator.index(status)  # type: ignore[arg-type]  # a TypeError is what this asks
+        except TypeError:
+            _wrong(message, "status", "an integer from 200 to 999")
+    if not 200 <= status <= 999:
+        _wrong(message, "status", "an integer from 200 to 999")
+    trailers = message.get("trailers", False)
+    if trailers is not False and trailers is not True:
+        _wrong(message, "trailers", "a boolean")
+    return status, message.get("headers", ()), trailers
+
+
+def response_body(message: Mapping[str, Any]) -> tuple[bytes, bool]:
+    """Body and whether more follows, of ``http.response.body``."""
+    body = message.get("body", b"")
+    if type(body) is not bytes:
+        if not isinstance(body, bytes | bytearray | memoryview):
+            _wrong(message, "body", "bytes")
+        # The application may change the buffer as soon as send() returns.
+        body = bytes(body)
+    more = message.get("more_body", False)
+    if more is not False and more is not True:
+        _wrong(message, "more_body", "a boolean")
+    return body, more
+
+
+def response_trailers(message: Mapping[str, Any]) -> tuple[Iterable[Field], bool]:
+    """Trailers and whether more follow, of ``http.response.trailers`` (ASGI extensions "HTTP Trailers")."""
+    more = message.get("more_trailers", False)
+    if more is not False and more is not True:
+        _wrong(message, "more_trailers", "a boolean")
+    return message.get("headers", ()), more
+
+
+def response_path(message: Mapping[str, Any]) -> str:
+    """The absolute path of ``http.response.pathsend`` (ASGI extensions "Path Send")."""
+    path = message.get("path")
+    if not isinstance(path, str) or not isabs(path):
+        _wrong(message, "path", "the absolute path of a file")
+    return path
+
+
+def response_file(message: Mapping[str, Any]) -> tuple[Any, int | None, int | None, bool]:
+    """File, offset, count and whether more follows, of ``http.response.zerocopysend`` (ASGI extensions).
+
+    Offset None is the file's current position, count None all up to its end.
+    """
+    file = message.get("file")
+    if not callable(getattr(file, "fileno", None)):
+        _wrong(message, "file", "an open file with a descriptor")
+    for key in ("offset", "count"):
+        value = message.get(key)
+        if value is not None and (type(value) is not int or value < 0):
+            _wrong(message, key, "an integer of at least 0, or None")
+    more = message.get("more_body", False)
+    if more is not False and more is not True:
+        _wrong(message, "more_body", "a boolean")
+    return file, message.get("offset"), message.get("count"), more
+
+
+def early_hint_links(message: Mapping[str, Any]) -> list[bytes]:
+    """The ``Link`` values of ``http.response.early_hint`` (ASGI extensions "HTTP Early Hints")."""
+    links = message.get("links")
+    try:
+        values = list(links)  # type: ignore[arg-type]  # a TypeError is what this asks
+    except TypeError:
+        _wrong(message, "links", "an iterable of bytes")
+    if isinstance(links, bytes | str) or not all(isinstance(value, bytes) for value in values):
+        _wrong(message, "links", "an iterable of bytes")
+    return values

@@ -1,0 +1,133 @@
+"""The queue behind an application's ``receive``; what is in the messages is not its business."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Message = dict[str, Any]  # asgiref's TypedDicts cannot be spelled for a queue that carries any of them
+
+
+class ReceiveQueue(asyncio.Queue[Message]):
+    """An `asyncio.Queue` for one exchange: it counts octets, can be closed for good, and tells when it is read.
+
+    It bounds nothing itself: whoever fills it looks at `pending_bytes` and stops the peer. The base class's constructor
+    is not called: it sets up what these methods do not use, in 0.4 us.
+
+    Args:
+        loop: The loop of the application.
+
+    Attributes:
+        first: Makes a message that stands before all others, when it is asked for: many applications never read the
+            one that says that there is no body.
+        is_end_taken: A reader has been given the closing message.
+        pending_bytes: Octets put and not yet taken.
+        on_wait: Called when an application is about to wait for a message.
+        on_taken: Called after a message has been taken.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._event_loop = loop
+        self._maxsize = 0
+        self._queue: deque[tuple[Message, int]] | tuple[()] = ()  # a deque as soon as there is something to put into it
+        self._waiters: deque[asyncio.Future[None]] | None = None
+        self._last: Message | None = None
+        self.first: Callable[[], Message] | None = None
+        self.is_end_taken = False
+        self.pending_bytes = 0
+        self.on_wait: Callable[[], None] | None = None
+        self.on_taken: Callable[[], None] | None = None
+
+    def put_nowait(self, item: Message, size: int = 0) -> None:
+        """Add a message that stands for ``size`` octets; it is dropped when the queue has been closed."""
+        if self._last is not None:
+            return
+        if not self._queue:
+            self._queue = deque()
+        self._queue.append((item, size))
+        self.pending_bytes += size
+        if self._waiters:
+            self._wake_one()
+
+    async def put(self, item: Message) -> None:
+        """As `put_nowait`: there is always room."""
+        self.put_nowait(item)
+
+    def close(self, message: Message, discard: bool = False) -> None:
+        """End the queue: behind what is in it, ``message`` is what every further `get` returns.
+
+        Args:
+            message: Such as ``{"type": "http.disconnect"}``.
+            discard: Drop what has not been taken yet.
+        """
+        if discard:
+            self.first = None
+            self._queue = ()
+            self.pending_bytes = 0
+        if self._last is None:
+            self._last = message
+            if self._waiters:
+                self._wake_all()
+
+    async def get(self) -> Message:
+        """Take the next message, waiting for it; the ``receive`` of ASGI."""
+        while not self._queue and self.first is None:
+            if self._last is not None:
+                return self._take_end(self._last)
+            if self.on_wait is not None:
+                self.on_wait()
+                if self._queue or self._last is not None:
+                    continue  # it came from within on_wait
+            await self._wait()
+        return self.get_nowait()
+
+    def get_nowait(self) -> Message:
+        """Take the next message.
+
+        Raises:
+            asyncio.QueueEmpty: There is none, and the queue is not closed.
+        """
+        if self.first is not None:
+            make, self.first = self.first, None
+            return make()
+        if not self._queue:
+            if self._last is not None:
+                return self._take_end(self._last)
+            raise asyncio.QueueEmpty
+        message, size = self._queue.popleft()
+        self.pending_bytes -= size
+        if self.on_taken is not None:
+            self.on_taken()
+        return message
+
+    def _take_end(self, last: Message) -> Message:
+        self.is_end_taken = True
+        return last.copy()
+
+    async def _wait(self) -> None:
+        waiter = self._event_loop.create_future()
+        if self._waiters is None:
+            self._waiters = deque()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # A message may have come for this waiter in the same turn of the loop: it must wake another instead.
+            if waiter.done() and not waiter.cancelled() and self._queue:
+                self._wake_one()
+            raise
+
+    def _wake_all(self) -> None:
+        while self._waiters:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

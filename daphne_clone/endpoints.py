@@ -1,0 +1,47 @@
+"""Write endpoint strings for the addresses that people give; nothing is opened or checked here.
+
+The grammar is that of ``twisted.internet.endpoints.serverFromString``.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.endpoints import quoteStringArgument
+
+
+def build_endpoint_description_strings(
+    host: str | None = None,
+    port: int | None = None,
+    unix_socket: str | None = None,
+    file_descriptor: int | None = None,
+) -> list[str]:
+    """Return one endpoint string for each place to listen at, TCP first; an empty list when there is none.
+
+    The name, the parameters and the results are Daphne's.
+
+    Args:
+        host: Name or address; an IPv6 address may stand in brackets. Goes with ``port``.
+        port: 0 to 65535; 0 is any free one.
+        unix_socket: Path of a UNIX socket.
+        file_descriptor: Number of a socket that listens already; 0 is a number as any other.
+
+    Raises:
+        ValueError: One of ``host`` and ``port`` is given without the other.
+    """
+    descriptions = []
+    if bool(host) != (port is not None):
+        raise ValueError("a host and a port can only be given together")
+    if host and port is not None:
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        descriptions.append(f"tcp:port={int(port)}:interface={_quote(host)}")
+    if unix_socket:
+        descriptions.append(f"unix:{_quote(unix_socket)}")
+    if file_descriptor is not None:
+        descriptions.append(f"fd:fileno={int(file_descriptor)}")
+    return descriptions
+
+
+def _quote(argument: str) -> str:
+    quoted: str = quoteStringArgument(argument)  # type: ignore[no-untyped-call]  # Twisted has not annotated it
+    # Twisted's function leaves this one alone, and its parser then takes "/a=b" for a parameter named "/a".
+    return quoted.replace("=", "\\=")

@@ -1,0 +1,73 @@
+"""Every error this package raises, in one tree; it knows nothing of the code that raises them.
+
+::
+
+    DaphneCloneError
+    ├── ConfigurationError        an option that cannot be used: names it, its value and what is allowed
+    ├── ApplicationLoadError      the application cannot be imported or is not one
+    ├── ListenError               (OSError) an endpoint cannot be listened on
+    ├── LifespanFailed            the application refused to start
+    ├── RequestRefused            the peer's fault: carries the status to answer with
+    ├── ApplicationProtocolError  (ValueError) the application broke a rule of ASGI
+    └── ClientDisconnected        (ConnectionError) the application replied to a client that is gone
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+
+class DaphneCloneError(Exception):
+    """Base of all errors raised by this package."""
+
+
+class ConfigurationError(DaphneCloneError):
+    """An option has a value that cannot be used.
+
+    Args:
+        option: The option as its user wrote it, such as ``--port`` or ``DAPHNE_CLONE_PORT``.
+        value: The value given.
+        allowed: What would have been accepted, as words that follow "expected".
+    """
+
+    def __init__(self, option: str, value: object, allowed: str) -> None:
+        super().__init__(f"{option}: {value!r} cannot be used; expected {allowed}")
+        self.option = option
+        self.value = value
+        self.allowed = allowed
+
+
+class ApplicationLoadError(DaphneCloneError):
+    """The application's path does not lead to an application."""
+
+
+class ListenError(DaphneCloneError, OSError):
+    """An endpoint cannot be listened on: in use, not permitted, or malformed."""
+
+
+class LifespanFailed(DaphneCloneError):
+    """The application answered ``lifespan.startup`` with a failure, or does not support lifespan where it must."""
+
+
+class RequestRefused(DaphneCloneError):
+    """What the peer sent cannot be served.
+
+    The reason is for our log and the answer's short text; it never quotes what the peer sent, and never an exception.
+
+    Args:
+        status: The HTTP status to answer with (RFC 9110 section 15.5 and 15.6).
+        reason: A few words on what is wrong.
+    """
+
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
+        super().__init__(f"{status.value} {status.phrase}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class ApplicationProtocolError(DaphneCloneError, ValueError):
+    """The application sent what ASGI does not allow; raised from its ``send()``."""
+
+
+class ClientDisconnected(DaphneCloneError, ConnectionError):
+    """The application sent to a client that is gone (ASGI "Disconnected Client - send exception": an OSError)."""

@@ -1,0 +1,1 @@
+"""What an operator sees of a running server; nothing here decides how a request is served."""

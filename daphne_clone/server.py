@@ -1,0 +1,598 @@
+"""The server: one application, its exchanges and its life, on a Twisted reactor that runs an asyncio loop.
+
+Importing this module installs the reactor, because Daphne's users rely on that; no other module does it.
+
+What ends an exchange is seen at once, by the task that runs its application. `application_checker` and
+`timeout_checker` run once a second for what only time can show: applications that outlive their client, and waits past
+their deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+import os
+import platform
+import signal
+import threading
+from functools import partial
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+
+from daphne_clone import __version__
+from daphne_clone.asgi.forwarded import Forwarding, TrustedPeers
+from daphne_clone.asgi.lifespan import Lifespan
+from daphne_clone.asgi.receive import ReceiveQueue
+from daphne_clone.connection.shared import CoarseClock
+from daphne_clone.errors import ClientDisconnected, ConfigurationError, LifespanFailed, ListenError
+from daphne_clone.http_protocol import HTTPFactory
+from daphne_clone.reactor import install, loop_of
+from daphne_clone.settings import Settings
+from daphne_clone.transport.listen import listen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from asgiref.typing import ASGI3Application
+    from twisted.internet.interfaces import IListeningPort
+    from twisted.python.failure import Failure
+
+    from daphne_clone.http_protocol import WebRequest
+
+install()
+
+_log = logging.getLogger(__name__)
+
+# How often deadlines are looked at, in seconds: no wait ends later than it should by more than this.
+TICK_S = 1.0
+
+# How often a stop looks whether the last connection has ended, in seconds.
+_DRAIN_POLL_S = 0.05
+
+# How long applications have to end once they are cancelled at the end of a stop, in seconds.
+_CANCEL_GRACE_S = 2.0
+
+# uvicorn's status for an application that refuses to start; 1 is an endpoint that cannot be listened on.
+STATUS_LISTEN_FAILED = 1
+STATUS_STARTUP_FAILED = 3
+
+# The key under which scope["state"] has an `asyncio.Event` that is set as soon as the server begins to stop.
+SHUTTING_DOWN = "daphne_clone.shutting_down"
+
+
+class Server:
+    """Serves an application on endpoints.
+
+    Args:
+        application: ASGI 3.
+        endpoints: Twisted endpoint descriptions, such as ``tcp:port=8000:interface=127.0.0.1``.
+        signal_handlers: Whether `run` handles SIGTERM and SIGINT.
+        action_logger: Called with protocol, action and details (``"http", "complete", {...}``).
+        http_timeout: Seconds a request may take as a whole; None or 0 is no limit.
+        request_buffer_size: Octets of each ``http.request`` event of a body; None is as it arrives.
+        root_path: Where the application is mounted.
+        proxy_forwarded_address_header: Field with the client's address, believed from trusted peers; None for none.
+        proxy_forwarded_port_header: Likewise its port.
+        proxy_forwarded_proto_header: Likewise the scheme.
+        verbosity: From 3 on, the loop runs in debug mode.
+        application_close_timeout: Seconds an application has to end after its client has gone.
+        ready_callable: Called once when the server listens.
+        server_name: Value of the ``Server`` field; empty for none.
+        settings: Everything Daphne has no argument for; what it has one for is taken from the arguments.
+
+    The WebSocket arguments are those of Daphne; the WebSocket side reads them.
+
+    Attributes:
+        listening_addresses: ``(host, port)`` of each TCP socket listened on.
+        connections: By exchange: ``connected`` (seconds since the epoch), ``application_instance`` (its task) and, once
+            the client is gone, ``disconnected``.
+        exit_status: What the process should exit with.
+
+    Raises:
+        ConfigurationError: There is no endpoint, or an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        application: ASGI3Application,
+        endpoints: Sequence[str] | None = None,
+        signal_handlers: bool = True,
+        action_logger: Callable[[str, str, Any], object] | None = None,
+        http_timeout: float | None = None,
+        request_buffer_size: int | None = None,
+        websocket_timeout: float = 86400,
+        websocket_connect_timeout: float = 20,
+        ping_interval: float = 20,
+        ping_timeout: float = 30,
+        root_path: str = "",
+        proxy_forwarded_address_header: str | None = None,
+        proxy_forwarded_port_header: str | None = None,
+        proxy_forwarded_proto_header: str | None = None,
+        verbosity: int = 1,
+        websocket_handshake_timeout: float = 5,
+        websocket_max_message_size: int = 1024 * 1024,
+        websocket_max_frame_size: int = 1024 * 1024,
+        application_close_timeout: float = 10,
+        ready_callable: Callable[[], object] | None = None,
+        server_name: str = "daphne",
+        *,
+        settings: Settings | None = None,
+    ) -> None:
+        self.application = application
+        self.endpoints = list(endpoints or ())
+        self.signal_handlers = signal_handlers
+        self.action_logger = action_logger
+        self.http_timeout = http_timeout
+        self.request_buffer_size = request_buffer_size
+        self.websocket_timeout = websocket_timeout
+        self.websocket_connect_timeout = websocket_connect_timeout
+        self.ping_interval = ping_interval
+        self.ping_timeout = ping_timeout
+        self.root_path = root_path
+        self.proxy_forwarded_address_header = proxy_forwarded_address_header
+        self.proxy_forwarded_port_header = proxy_forwarded_port_header
+        self.proxy_forwarded_proto_header = proxy_forwarded_proto_header
+        self.verbosity = verbosity
+        self.websocket_handshake_timeout = websocket_handshake_timeout
+        self.websocket_max_message_size = websocket_max_message_size
+        self.websocket_max_frame_size = websocket_max_frame_size
+        self.application_close_timeout = application_close_timeout
+        self.ready_callable = ready_callable
+        self.server_name = server_name
+        self.settings = settings if settings is not None else Settings()
+        self.limit_concurrency = self.settings.limit_concurrency
+        if not self.endpoints:
+            raise ConfigurationError("endpoints", self.endpoints, "at least one endpoint to listen on")
+        self.trusted_peers = TrustedPeers(self.settings.forwarded_allow_ips)
+        self.forwarding = self._forwarding()
+        self.listeners: list[IListeningPort] = []
+        self.listening_addresses: list[tuple[str, int]] = []
+        self.connections: dict[Any, dict[str, Any]] = {}
+        self.clock = CoarseClock()
+        self.state: dict[str, Any] = {}
+        self.exit_status = 0
+        self.abort_start = False
+        self._reactor: Any = None  # the zope interfaces of a reactor have no common type
+        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]  # set by _prepare, before any use
+        self._context = contextvars.Context()
+        self._http_factory: HTTPFactory | None = None
+        self._lifespan: Lifespan | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._signals_seen = 0
+        self._is_guest = False
+
+    # Life
+
+    def run(self) -> None:
+        """Run the reactor and serve until the server is stopped; afterwards `exit_status` is set.
+
+        A reactor can be run once in a process. Errors of starting (an endpoint, lifespan) are logged, not raised.
+        """
+        if self.abort_start:
+            return
+        reactor = install()  # whichever is installed when the server runs; a forked child has a new one
+        loop = loop_of(reactor)
+        asyncio.set_event_loop(loop)
+        self._prepare(reactor, loop)
+        if self.signal_handlers:
+            self._handle_signals()
+        reactor.callWhenRunning(self._start_in_reactor)
+        reactor.addSystemEventTrigger("before", "shutdown", self._stop_in_reactor)
+        try:
+            reactor.run(installSignalHandlers=False)  # type: ignore[no-untyped-call]  # Twisted has not annotated it
+        except (KeyboardInterrupt, SystemExit):
+            # From the application: asyncio lets these two through, out of the loop.
+            _log.warning("The application raised KeyboardInterrupt or SystemExit: stopping")
+            loop.run_until_complete(self._shut_down())
+        loop.run_until_complete(self._close_loop())
+
+    def stop(self) -> None:
+        """Begin to stop, gracefully; to be called in the reactor's thread. Before `run`, it prevents the start."""
+        if self._reactor is None:
+            self.abort_start = True
+        elif self._reactor.running and self._stopping is None:
+            self._reactor.stop()
+
+    async def serve(self, shutdown_trigger: Callable[[], Awaitable[object]] | None = None) -> None:
+        """Serve inside a loop that is running already, until the trigger returns or the task is cancelled.
+
+        Args:
+            shutdown_trigger: Awaited once; None is SIGTERM or SIGINT, where signals can be handled.
+
+        Raises:
+            ListenError: An endpoint cannot be listened on.
+            LifespanFailed: The application refused to start.
+        """
+        from daphne_clone.reactor import for_running_loop  # noqa: PLC0415  # only here
+
+        loop = asyncio.get_running_loop()
+        self._is_guest = True
+        self._prepare(for_running_loop(loop), loop)
+        stop = asyncio.Event()
+        if shutdown_trigger is None:
+            self._handle_signals(stop.set)
+        try:
+            await self._start()
+            await (stop.wait() if shutdown_trigger is None else shutdown_trigger())
+        finally:
+            await self._shut_down()
+            self._ignore_signals()
+
+    def _prepare(self, reactor: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401  # see _reactor
+        self._reactor = reactor
+        self._loop = loop
+        self._context = contextvars.copy_context()
+        self.clock.now = loop.time()
+        if self.verbosity >= 3:
+            loop.set_debug(True)
+        self._lifespan = Lifespan(self.application, self.settings.lifespan, loop)
+        self.state = self._lifespan.state
+        self.state[SHUTTING_DOWN] = asyncio.Event()
+        self._http_factory = HTTPFactory(self)
+
+    def _start_in_reactor(self) -> None:
+        self._starting = self._loop.create_task(self._start_or_give_up(), name="daphne_clone start")
+
+    def _stop_in_reactor(self) -> Deferred[None]:
+        self._stopping = self._loop.create_task(self._shut_down(), name="daphne_clone stop")
+        return Deferred.fromFuture(self._stopping).addErrback(self._stop_ended_early)
+
+    def _stop_ended_early(self, failure: Failure) -> None:
+        if not isinstance(failure.value, asyncio.CancelledError):
+            _log.error("The stop failed", exc_info=failure.value)
+
+    async def _start_or_give_up(self) -> None:
+        try:
+            await self._start()
+        except ListenError as error:
+            _log.critical("%s", error)
+            self.exit_status = STATUS_LISTEN_FAILED
+        except LifespanFailed as error:
+            _log.critical("The application failed to start: %s", error, exc_info=error.__cause__)
+            self.exit_status = STATUS_STARTUP_FAILED
+        except asyncio.CancelledError:
+            return
+        except Exception:  # noqa: BLE001  # the last line of a task
+            _log.exception("The server failed to start")
+            self.exit_status = STATUS_LISTEN_FAILED
+        if self.exit_status:
+            self.abort_start = True
+            self.stop()
+
+    async def _start(self) -> None:
+        """Lifespan first: nothing is accepted before ``startup.complete``."""
+        assert self._lifespan is not None and self._http_factory is not None, "_prepare comes first"
+        await self._lifespan.startup()
+        self._reactor.callLater(TICK_S, self.application_checker)
+        self._reactor.callLater(TICK_S, self.timeout_checker)
+        for description in self.endpoints:
+            port = await listen(
+                description,
+                self._http_factory,
+                reactor=self._reactor,
+                loop=self._loop,
+                backlog=self.settings.backlog,
+                unix_socket_permissions=self.settings.unix_socket_permissions,
+            )
+            self.listeners.append(port)
+            address = port.getHost()
+            if hasattr(address, "host") and hasattr(address, "port"):
+                self.listening_addresses.append((address.host, address.port))
+        if not self._is_guest:
+            # What starting has made stays: leave it out of every later collection, which would find nothing in it.
+            gc.collect()
+            gc.freeze()
+        self._announce()
+        if self.ready_callable is not None:
+            self.ready_callable()
+
+    def _announce(self) -> None:
+        name = self.settings.application or getattr(self.application, "__qualname__", type(self.application).__name__)
+        _log.info(
+            "daphne-clone %s (Python %s, %s) serves %s",
+            __version__,
+            platform.python_version(),
+            type(self._loop).__module__.partition(".")[0],
+            name,
+        )
+        where = ", ".join(map(_readable, self.listeners))
+        _log.info("Listening on %s; press Ctrl-C or send SIGTERM to stop", where)
+
+    async def _shut_down(self) -> None:
+        """Stop accepting, let what runs end, then tell the application, within the limits of time.
+
+        Cancelled (by a second signal), it cuts everything at once.
+        """
+        self.state[SHUTTING_DOWN].set()
+        try:
+            if self._starting is not None and not self._starting.done():
+                self._starting.cancel()
+                await asyncio.wait({self._starting})
+            for port in self.listeners:
+                await _settled(port.stopListening())
+            await self._drain()
+            await self._end_applications()
+            if self._lifespan is not None:
+                limit = self.settings.timeout_graceful_shutdown
+                await self._lifespan.shutdown(timeout_s=limit or None)
+        except asyncio.CancelledError:
+            _log.warning("Stopping at once; %d requests are cut off", len(self.connections))
+            self._abort_connections()
+            for task in self._application_tasks():
+                task.cancel()
+            raise
+
+    async def _drain(self) -> None:
+        """Wait for connections to end; the notice to streaming responses goes out at half the time."""
+        assert self._http_factory is not None, "_prepare comes first"
+        connections = self._http_factory.connections
+        # What the kernel has received already is read before idle connections are closed: a request that was sent
+        # before the stop is served.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for connection in list(connections):
+            connection.shutdown_started()
+        limit = self.settings.timeout_graceful_shutdown
+        start = self._loop.time()
+        is_notice_given = False
+        while connections or self._application_tasks():
+            waited = self._loop.time() - start
+            if limit and waited >= limit:
+                break
+            if limit and waited >= limit / 2 and not is_notice_given:
+                is_notice_given = True
+                for protocol in list(self.connections):
+                    protocol.shutdown_started()
+            await asyncio.sleep(_DRAIN_POLL_S)
+
+    async def _end_applications(self) -> None:
+        """Past the limit: name what still runs, cancel it, and cut its connection."""
+        now = time()
+        for protocol, details in list(self.connections.items()):
+            age = now - details["connected"]
+            _log.warning("%s was still running after %.1f s; it is cancelled", protocol.describe(), age)
+        self._abort_connections()
+        await self._cancel_applications()
+
+    def _abort_connections(self) -> None:
+        if self._http_factory is not None:
+            for connection in list(self._http_factory.connections):
+                connection.abort()
+
+    def _application_tasks(self) -> list[asyncio.Task[Any]]:
+        found = (details.get("application_instance") for details in self.connections.values())
+        return [task for task in found if task is not None and not task.done()]
+
+    async def _close_loop(self) -> None:
+        """What `asyncio.run` does behind its main coroutine."""
+        tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CANCEL_GRACE_S)
+        await self._loop.shutdown_asyncgens()
+
+    # Signals
+
+    def _handle_signals(self, on_first: Callable[[], object] | None = None) -> None:
+        """The first SIGTERM or SIGINT stops gracefully, the second at once; SIGQUIT stops at once.
+
+        The handlers only note what came and leave the rest to the loop.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._on_first_signal = on_first if on_first is not None else self.stop
+        for signum in _SIGNALS:
+            try:
+                self._loop.add_signal_handler(signum, self._signal_received, signum)
+            except NotImplementedError:  # Windows
+                signal.signal(signum, lambda number, _: self._loop.call_soon_threadsafe(self._signal_received, number))
+
+    def _ignore_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for signum in _SIGNALS:
+                self._loop.remove_signal_handler(signum)
+
+    def _signal_received(self, signum: int) -> None:
+        self._signals_seen += 1
+        is_urgent = self._signals_seen > 1 or signum == getattr(signal, "SIGQUIT", None)
+        if self._signals_seen == 1:
+            _log.info("%s: stopping", signal.Signals(signum).name)
+            self._on_first_signal()
+        if is_urgent:
+            self.exit_status = 128 + signum
+            self._loop.call_soon(self._cut_short)
+
+    def _cut_short(self) -> None:
+        if self._stopping is not None:
+            self._stopping.cancel()
+
+    @property
+    def must_exit_at_once(self) -> bool:
+        """The stop was cut short: threads of the application may still run, and are not to be waited for."""
+        return self.exit_status > 128
+
+    # Exchanges
+
+    def protocol_connected(self, protocol: WebRequest) -> None:
+        """Note a new exchange."""
+        self.connections[protocol] = {"connected": protocol.request_start}
+
+    def protocol_disconnected(self, protocol: WebRequest) -> None:
+        """Note that an exchange's client is gone; its application has `application_close_timeout` to end."""
+        details = self.connections.get(protocol)
+        if details is None:
+            return
+        if "application_instance" not in details:
+            del self.connections[protocol]
+        else:
+            details.setdefault("disconnected", time())
+
+    def create_application(self, protocol: WebRequest, scope: dict[str, Any]) -> ReceiveQueue | None:
+        """Start the application for an exchange.
+
+        Returns:
+            The queue that its ``receive`` reads; None when it failed at once.
+        """
+        queue = ReceiveQueue(self._loop)
+        send = partial(self.handle_reply, protocol)
+        try:
+            # asgiref's TypedDicts say what scope and messages hold; here they are being made.
+            running = self.application(scope, queue.get, send)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001  # the application's, from calling it
+            self._application_ended(protocol, error)
+            return None
+        self.connections[protocol]["application_instance"] = self._loop.create_task(
+            # Each in a context of its own: what one application sets, the next must not see, whoever's send() or
+            # callback led here.
+            self._run_application(protocol, running),
+            context=self._context.copy(),
+        )
+        return queue
+
+    async def _run_application(self, protocol: WebRequest, running: Awaitable[None]) -> None:
+        """Run an application to its end and settle its exchange, in the same turn of the loop.
+
+        A done-callback of the task would do so in the next, and take 0.4 us longer.
+        """
+        try:
+            await running
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the application's; reported or answered
+            self._application_ended(protocol, error)
+        else:
+            del self.connections[protocol]
+            if not protocol.is_complete:
+                protocol.application_returned()
+
+    async def handle_reply(self, protocol: WebRequest, message: dict[str, Any]) -> None:
+        """The application's ``send``.
+
+        Raises:
+            ApplicationProtocolError: The message breaks a rule of ASGI.
+            ClientDisconnected: The client is gone.
+        """
+        waiting = protocol.handle_reply(message)
+        if waiting is not None:
+            await waiting
+
+    def _application_ended(self, protocol: WebRequest, error: BaseException) -> None:
+        self.connections.pop(protocol, None)
+        if not isinstance(error, asyncio.CancelledError):
+            self._report(protocol, error)
+        protocol.handle_exception(error)
+
+    def _report(self, protocol: WebRequest, error: BaseException) -> None:
+        if _is_disconnect(error):
+            _log.debug("%s: the client went away", protocol.describe())
+        else:
+            _log.error("Exception inside application: %s: %s", protocol.describe(), error, exc_info=error)
+
+    # The periodic work
+
+    def application_checker(self) -> None:
+        """Cancel applications that go on too long after their client has gone."""
+        now = time()
+        for protocol, details in list(self.connections.items()):
+            gone = details.get("disconnected")
+            task = details.get("application_instance")
+            if gone is None or task is None or now - gone < self.application_close_timeout:
+                continue
+            if not details.setdefault("killed", False):
+                details["killed"] = True
+                _log.warning(
+                    "%s: its application was still running %.0f s after the client had gone; it is cancelled",
+                    protocol.describe(),
+                    now - gone,
+                )
+            task.cancel()
+        self._reactor.callLater(TICK_S, self.application_checker)
+
+    def timeout_checker(self) -> None:
+        """Advance the clock and the Date, and end what has waited too long."""
+        assert self._http_factory is not None, "_prepare comes first"
+        self.clock.now = self._loop.time()
+        self._http_factory.default_fields.refresh(time())
+        for item, check in [
+            *((connection, connection.check_deadlines) for connection in self._http_factory.connections),
+            *((protocol, protocol.check_timeouts) for protocol in self.connections),
+        ]:
+            try:
+                check()
+            except Exception:  # noqa: BLE001  # one that fails must not keep the others from being checked
+                _log.exception("Checking the timeouts of %r failed", item)
+        self._reactor.callLater(TICK_S, self.timeout_checker)
+
+    def kill_all_applications(self) -> Deferred[None]:
+        """Cancel every application; the Deferred fires when they have ended, or will not."""
+        return Deferred.fromFuture(asyncio.ensure_future(self._cancel_applications(), loop=self._loop))
+
+    async def _cancel_applications(self) -> None:
+        tasks = self._application_tasks()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CANCEL_GRACE_S)
+
+    def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
+        """Pass an action on to the action logger, if there is one."""
+        if self.action_logger is None:
+            return
+        try:
+            self.action_logger(protocol, action, details)
+        except Exception:  # noqa: BLE001  # a log line must not fail a request
+            _log.exception("The action logger failed")
+
+    def call_soon(self, callback: Callable[[], None]) -> object:
+        """Run ``callback`` in the next turn of the loop, outside any application's context."""
+        return self._loop.call_soon(callback, context=self._context)
+
+    def _forwarding(self) -> Forwarding | None:
+        if not self.proxy_forwarded_address_header:
+            return None
+        return Forwarding(
+            self.trusted_peers,
+            self.proxy_forwarded_address_header,
+            self.proxy_forwarded_port_header,
+            self.proxy_forwarded_proto_header,
+        )
+
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGBREAK") if hasattr(signal, name)]
+
+
+def _is_disconnect(error: BaseException | None) -> bool:
+    """Tell whether an application ended because its client had gone: by our error, alone or in groups or chains."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_disconnect(part) for part in error.exceptions)
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ClientDisconnected):
+            return True
+        seen.add(id(error))
+        # Frameworks raise an exception of their own where they catch ours (Starlette's ClientDisconnect). A built-in
+        # one in that place is more likely a fault in the code that caught it.
+        context = None if type(error).__module__ == "builtins" else error.__context__
+        error = error.__cause__ or context
+    return False
+
+
+async def _settled(result: object) -> None:
+    """Wait for a Deferred, if it is one."""
+    if isinstance(result, Deferred):
+        await result.asFuture(asyncio.get_running_loop())
+
+
+def _readable(port: IListeningPort) -> str:
+    """Where a port listens, as one would type it into a browser or a configuration."""
+    address: Any = port.getHost()  # an IAddress says nothing of what it holds
+    if isinstance(address, UNIXAddress):
+        return f"unix:{os.fsdecode(address.name or '')}"
+    scheme = "https" if getattr(port, "description", "").startswith(("ssl:", "tls:")) else "http"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{scheme}://{host}:{address.port}"

@@ -1,0 +1,278 @@
+"""Turn an endpoint string into a listening port on the loop's own transports, or on Twisted's where only it can.
+
+The strings are those of ``twisted.internet.endpoints.serverFromString``. This module knows neither what the factory
+builds nor which options of ours became the string.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.python.systemd import ListenFDs
+
+from daphne_clone.errors import ListenError
+from daphne_clone.transport import sockets, tls
+from daphne_clone.transport.ports import LoopPort, ReactorPort
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProtocolFactory, IReactorCore
+
+DEFAULT_BACKLOG: Final = 2048
+_DEFAULT_MODE: Final = 0o666  # as Twisted's `unix:`; who may connect is then the directory's business
+
+# The parameters of each kind, in the order in which they may be given without a name; Twisted's, where it has the kind.
+_PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+    "fd": ("fileno",),
+    "systemd": ("domain", "index", "name"),
+    "ssl": (
+        *("port", "privateKey", "certKey", "sslmethod", "interface", "backlog"),
+        *("dhParameters", "extraCertChain", "caCertsDir"),
+    ),
+}
+_ALIASES: Final = {"tls": "ssl"}
+
+
+async def listen(
+    description: str,
+    factory: IProtocolFactory,
+    *,
+    reactor: IReactorCore,
+    loop: asyncio.AbstractEventLoop,
+    backlog: int = DEFAULT_BACKLOG,
+    unix_socket_permissions: int | None = None,
+) -> LoopPort | ReactorPort:
+    """Listen as an endpoint string says, and build a protocol with ``factory`` for each connection.
+
+    The loop carries ``tcp``, ``tcp6``, ``unix``, ``fd``, ``systemd``, ``ssl`` and ``tls``; every other prefix goes to
+    Twisted, whose transport then carries the bytes.
+
+    Args:
+        description: Such as ``tcp:port=8000:interface=127.0.0.1``; a colon inside a value is written ``\\:``.
+        factory: Its ``doStart`` and ``doStop`` are called once for each port.
+        reactor: For the endpoints that only Twisted knows; it runs ``loop``.
+        loop: The running loop.
+        backlog: Completed connections the kernel may queue; the string's own ``backlog=`` goes before it.
+        unix_socket_permissions: For ``unix:`` without ``mode=``; 0o666 when None.
+
+    Raises:
+        ListenError: With the description and what is wrong with it, or the system's reason.
+    """
+    try:
+        kind, options = parse(description)
+        if kind not in _PARAMETERS:
+            return await _listen_on_reactor(description, factory, reactor, loop)
+        queue = _number(options, "backlog", 1, 2**31 - 1, default=backlog)
+        opened = await _OPEN[kind](options, loop, _mode(options, unix_socket_permissions))
+        port = LoopPort(
+            description,
+            opened.listener,
+            factory,
+            loop,
+            context=opened.context,
+            file=opened.file,
+            backlog=queue,
+        )
+        await port.start()
+    except ListenError as error:
+        raise ListenError(f"cannot listen on {description}: {error}") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ListenError(f"cannot listen on {description}: {reason[:1].lower()}{reason[1:]}") from error
+    return port
+
+
+async def _listen_on_reactor(
+    description: str, factory: IProtocolFactory, reactor: IReactorCore, loop: asyncio.AbstractEventLoop
+) -> ReactorPort:
+    try:
+        endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]  # Twisted has not annotated it
+    except Exception as error:
+        # A plugin raises what it likes about its parameters.
+        raise ListenError(str(error)) from error
+    try:
+        port = await endpoint.listen(factory).asFuture(loop)
+    except CannotListenError as error:
+        # Its own text repeats the address; the description has it.
+        raise ListenError(str(error.socketError)) from error
+    return ReactorPort(description, port)
+
+
+def parse(description: str) -> tuple[str, dict[str, str]]:
+    """Split an endpoint string of ours into its kind and its named parameters.
+
+    For a kind that is not ours the parameters are empty: only its plugin knows the grammar behind the first colon.
+
+    Raises:
+        ListenError: A parameter is unknown, given twice, or one too many.
+    """
+    kind, *rest = _split(description, ":")
+    kind = _ALIASES.get(kind, kind)
+    if kind not in _PARAMETERS:
+        return kind, {}
+    names = _PARAMETERS[kind]
+    options: dict[str, str] = {}
+    positional = iter(names)
+    for part in rest:
+        name, *value = _split(part, "=", at_most=1)
+        if not value:
+            name, value = next(positional, ""), [name]
+            if not name:
+                raise ListenError(f"too many parameters; expected {', '.join(names)}")
+        if name not in names:
+            raise ListenError(f"unknown parameter {_unescape(name)!r}; expected {', '.join(names)}")
+        if name in options:
+            raise ListenError(f"{name} is given twice")
+        options[name] = _unescape(value[0])
+    return kind, options
+
+
+def _split(text: str, separator: str, at_most: int = -1) -> list[str]:
+    """Split at each separator that has no backslash before it; the backslashes stay."""
+    parts = [""]
+    characters = iter(text)
+    for character in characters:
+        if character == "\\":
+            parts[-1] += character + next(characters, "")
+        elif character == separator and len(parts) - 1 != at_most:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _unescape(text: str) -> str:
+    characters = iter(text)
+    return "".join(next(characters, "") if character == "\\" else character for character in characters)
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A bound socket and what goes with it."""
+
+    listener: socket.socket
+    file: sockets.SocketFile | None = None
+    context: ssl.SSLContext | None = None
+
+
+async def _open_tcp(options: Mapping[str, str], loop: asyncio.AbstractEventLoop, _mode: int) -> _Opened:
+    return await _bind(options, loop, socket.AF_UNSPEC, "")
+
+
+async def _open_tcp6(options: Mapping[str, str], loop: asyncio.AbstractEventLoop, _mode: int) -> _Opened:
+    return await _bind(options, loop, socket.AF_INET6, "::")
+
+
+async def _open_ssl(options: Mapping[str, str], loop: asyncio.AbstractEventLoop, mode: int) -> _Opened:
+    # Before the port is bound: who waits for the port to open must not meet a server that fails after it.
+    private_key = options.get("privateKey", "server.pem")
+    context = tls.server_context(
+        private_key=private_key,
+        certificate=options.get("certKey", private_key),
+        extra_chain=options.get("extraCertChain"),
+        method=options.get("sslmethod"),
+        dh_parameters=options.get("dhParameters"),
+        ca_directory=options.get("caCertsDir"),
+    )
+    opened = await _open_tcp(options, loop, mode)
+    opened.context = context
+    return opened
+
+
+async def _open_unix(options: Mapping[str, str], _loop: asyncio.AbstractEventLoop, mode: int) -> _Opened:
+    # Twisted tells a live server from a stale file by a lock file. We ask the socket, so that both values are met.
+    if options.get("lockfile", "1") not in ("0", "1"):
+        raise ListenError(f"lockfile={options['lockfile']} cannot be used; expected 0 or 1")
+    listener, file = sockets.bind_unix(_required(options, "address"), mode)
+    return _Opened(listener, file=file)
+
+
+async def _open_fd(options: Mapping[str, str], _loop: asyncio.AbstractEventLoop, _mode: int) -> _Opened:
+    return _Opened(sockets.adopt(_number(options, "fileno", 0, 2**31 - 1)))
+
+
+async def _open_systemd(options: Mapping[str, str], _loop: asyncio.AbstractEventLoop, _mode: int) -> _Opened:
+    if ("index" in options) == ("name" in options):
+        raise ListenError("expected one of index and name")
+    # Of a copy: Twisted removes the variables that it reads, and the next `systemd:` endpoint needs them.
+    passed = ListenFDs.fromEnvironment(dict(os.environ))
+    if "name" in options:
+        fileno = passed.inheritedNamedDescriptors().get(options["name"])
+        if fileno is None:
+            raise ListenError(f"systemd passed no socket named {options['name']!r} to this process")
+    else:
+        descriptors = passed.inheritedDescriptors()
+        index = _number(options, "index", 0, 2**31 - 1)
+        if index >= len(descriptors):
+            raise ListenError(f"systemd passed {len(descriptors)} sockets to this process, none has index {index}")
+        fileno = descriptors[index]
+    listener = sockets.adopt(fileno)
+    domain = options.get("domain")
+    if domain is not None and listener.family != getattr(socket, f"AF_{domain}", None):
+        family = listener.family.name
+        listener.close()
+        raise ListenError(f"the socket is {family}, not AF_{domain}")
+    return _Opened(listener)
+
+
+_OPEN: Final = {
+    "tcp": _open_tcp,
+    "tcp6": _open_tcp6,
+    "ssl": _open_ssl,
+    "unix": _open_unix,
+    "fd": _open_fd,
+    "systemd": _open_systemd,
+}
+
+
+async def _bind(
+    options: Mapping[str, str], loop: asyncio.AbstractEventLoop, family: socket.AddressFamily, any_host: str
+) -> _Opened:
+    port = _number(options, "port", 0, 65535)
+    host = options.get("interface") or any_host
+    if not host:
+        family = socket.AF_INET  # "tcp:8000" is every IPv4 address, as Twisted has it
+    found = await loop.getaddrinfo(host or None, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # One endpoint, one address. IPv4 goes first where a name has both: to Daphne `localhost` is 127.0.0.1.
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    chosen, _, _, _, address = found[0]
+    return _Opened(sockets.bind_tcp(chosen, address))
+
+
+def _required(options: Mapping[str, str], name: str) -> str:
+    value = options.get(name)
+    if not value:
+        raise ListenError(f"{name} is missing")
+    return value
+
+
+def _number(options: Mapping[str, str], name: str, low: int, high: int, default: int | None = None) -> int:
+    if default is not None and name not in options:
+        return default
+    text = _required(options, name)
+    # int() would also take blanks, signs, underscores and the digits of every script.
+    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+        raise ListenError(f"{name}={text} cannot be used; expected a number from {low} to {high}")
+    return int(text)
+
+
+def _mode(options: Mapping[str, str], permissions: int | None) -> int:
+    if "mode" not in options:
+        return _DEFAULT_MODE if permissions is None else permissions
+    try:
+        mode = int(options["mode"], 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise ListenError(f"mode={options['mode']} cannot be used; expected octal permissions such as 660")
+    return mode

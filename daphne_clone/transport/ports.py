@@ -1,0 +1,248 @@
+"""Listening ports: one whose connections the loop carries, and one around a port of Twisted's own.
+
+This module knows no endpoint strings; ``listen`` makes the sockets and the contexts.
+
+Who accepts. On uvloop, the loop does (``create_server``): in C, and with no descriptor left libuv accepts and closes
+what waits, so that it neither spins nor stops. On asyncio we do: its own accept loop tries ``backlog`` times for each
+wake-up, and with no descriptor left logs a traceback for each try (measured: 875 in five seconds with a backlog of
+100); and in 3.11 a connection accepted in the iteration in which its server is closed is dropped (``Server._attach``
+asserts). Accepting is a dozen lines, and ``stopListening`` needs them anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from daphne_clone.errors import ListenError
+from daphne_clone.transport import tls
+from daphne_clone.transport.sockets import SocketFile, address_of
+from daphne_clone.transport.stream import LoopTransport, TLSLoopTransport
+
+if TYPE_CHECKING:
+    from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+_log = Logger()
+
+# Connections taken for one wake-up of the loop, so that a flood of them leaves time for those that are there.
+_ACCEPTS_PER_WAKE_UP: Final = 64
+
+# How long to leave the accept queue alone when the system has no descriptor or memory left for a connection; the same
+# as asyncio.constants.ACCEPT_RETRY_DELAY.
+_ACCEPT_RETRY_S: Final = 1.0
+
+
+class _TLSArguments(TypedDict, total=False):
+    """What the loops want to be told of TLS; they refuse the timeouts where there is none."""
+
+    ssl: ssl.SSLContext
+    ssl_handshake_timeout: float
+    ssl_shutdown_timeout: float
+
+
+@implementer(IListeningPort)
+class LoopPort:
+    """A socket that is listened on, whose connections are ``LoopTransport``s of the loop.
+
+    Args:
+        description: The endpoint string it was made from.
+        listener: A bound, non-blocking stream socket; the port closes it.
+        factory: Builds a protocol for each connection.
+        loop: The loop that accepts and carries.
+        context: Speak TLS with it; None for plain connections.
+        file: The socket's file, to be removed when the port stops; None where there is none of ours.
+        backlog: How many completed connections the kernel may queue.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        listener: socket.socket,
+        factory: IProtocolFactory,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        context: ssl.SSLContext | None,
+        file: SocketFile | None,
+        backlog: int,
+    ) -> None:
+        self.description = description
+        self._listener = listener
+        self._factory = factory
+        self._loop = loop
+        self._file = file
+        self._backlog = backlog
+        self._host = address_of(listener.getsockname())
+        self._make_transport = functools.partial(LoopTransport if context is None else TLSLoopTransport, factory, loop)
+        self._tls_arguments: _TLSArguments = {}
+        if context is not None:
+            self._tls_arguments = {
+                "ssl": context,
+                "ssl_handshake_timeout": tls.HANDSHAKE_TIMEOUT_S,
+                "ssl_shutdown_timeout": tls.SHUTDOWN_TIMEOUT_S,
+            }
+        self._server: asyncio.AbstractServer | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._handovers: set[asyncio.Task[None]] = set()
+        self._listening = False
+        self._stopped: Deferred[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to accept. The loop must be running.
+
+        Raises:
+            OSError: The kernel refuses; the socket is then closed and its file removed.
+        """
+        self._factory.doStart()
+        try:
+            if isinstance(self._loop, asyncio.SelectorEventLoop):
+                self._listener.listen(self._backlog)
+                self._loop.add_reader(self._listener.fileno(), self._accept_ready)
+            else:
+                self._server = await self._loop.create_server(
+                    self._make_transport, sock=self._listener, backlog=self._backlog, **self._tls_arguments
+                )
+        except BaseException:
+            self._close()
+            self._factory.doStop()
+            raise
+        self._listening = True
+
+    # IListeningPort
+
+    def startListening(self) -> None:
+        """Do nothing: ``listen`` returns ports that listen already.
+
+        Raises:
+            ListenError: The port was stopped; its socket is gone, ``listen`` makes another.
+        """
+        if not self._listening:
+            raise ListenError(f"{self.description} was stopped; listen again to open it")
+
+    def stopListening(self) -> Deferred[None]:
+        """Accept no more; the connections that are there live on.
+
+        What the kernel has completed by now is accepted first, since closing the socket would reset it: those clients
+        may have sent their request already, and were told of no refusal.
+
+        Returns:
+            Fires when each of these connections has its protocol. Over TLS that is after the handshake, at most
+            ``tls.HANDSHAKE_TIMEOUT_S`` from now.
+        """
+        if self._stopped is None:
+            self._stopped = self._stop()
+        done: Deferred[None] = Deferred()
+        self._stopped.addCallback(_also, done)
+        return done
+
+    def getHost(self) -> IPv4Address | IPv6Address | UNIXAddress:
+        """Return the address with the port that was really given; it stays known when the port has stopped."""
+        return self._host
+
+    # Ours
+
+    def _stop(self) -> Deferred[None]:
+        if not self._listening:
+            return succeed(None)
+        self._listening = False
+        if self._server is None:
+            self._loop.remove_reader(self._listener.fileno())
+            if self._retry is not None:
+                self._retry.cancel()
+        if self._loop.is_running():
+            try:
+                # Clients that keep coming must not keep us: what the queue can hold was there when we began.
+                self._accept(self._backlog)
+            except OSError as error:
+                _log.warn(
+                    "{description}: connections that were not yet accepted are lost: {error}",
+                    description=self.description,
+                    error=error,
+                )
+        self._close()
+        if not self._handovers:
+            self._factory.doStop()
+            return succeed(None)
+        # A handover that failed has told so; nobody is helped if the port's end fails with it.
+        handed_over = Deferred.fromFuture(asyncio.gather(*self._handovers, return_exceptions=True))
+        return handed_over.addCallback(lambda _: self._factory.doStop())
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.remove()
+        if self._server is not None:
+            self._server.close()  # and with it the socket
+        else:
+            self._listener.close()
+
+    def _accept_ready(self) -> None:
+        try:
+            self._accept(_ACCEPTS_PER_WAKE_UP)
+        except OSError as error:
+            # Out of descriptors or memory, mostly. The socket stays readable: a loop that looks again at once spins.
+            _log.warn(
+                "{description}: cannot accept, will try again in {seconds} s: {error}",
+                description=self.description,
+                seconds=_ACCEPT_RETRY_S,
+                error=error,
+            )
+            self._loop.remove_reader(self._listener.fileno())
+            self._retry = self._loop.call_later(_ACCEPT_RETRY_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._retry = None
+        self._loop.add_reader(self._listener.fileno(), self._accept_ready)
+
+    def _accept(self, at_most: int) -> None:
+        """Accept what is in the queue."""
+        for _ in range(at_most):
+            try:
+                connection, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:  # this one went away while it waited; the next may be fine
+                continue
+            connection.setblocking(False)
+            task = self._loop.create_task(self._hand_over(connection))
+            self._handovers.add(task)
+            task.add_done_callback(self._handovers.discard)
+
+    async def _hand_over(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._make_transport, connection, **self._tls_arguments)
+        except OSError as error:  # a handshake that failed or took too long, a peer that is gone: all the peer's doing
+            connection.close()
+            _log.debug("{description}: a connection was not made: {error}", description=self.description, error=error)
+
+
+@implementer(IListeningPort)
+class ReactorPort:
+    """A port of Twisted's own, with the description it was made from."""
+
+    def __init__(self, description: str, port: IListeningPort) -> None:
+        self.description = description
+        self._port = port
+
+    # IListeningPort
+
+    def startListening(self) -> None:
+        self._port.startListening()
+
+    def stopListening(self) -> Deferred[None]:
+        stopped = self._port.stopListening()
+        return succeed(None) if stopped is None else stopped
+
+    def getHost(self) -> IAddress:
+        return self._port.getHost()
+
+
+def _also(result: None, other: Deferred[None]) -> None:
+    """Fire another Deferred with a result on its way past."""
+    other.callback(result)

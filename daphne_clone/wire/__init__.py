@@ -1,0 +1,1 @@
+"""Bytes to calls and values to bytes; nothing here does I/O, reads a clock or waits."""

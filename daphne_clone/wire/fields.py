@@ -1,0 +1,66 @@
+"""Field lines, shared by every HTTP version: what a name and a value may hold, and the fields every response gets.
+
+It does not know how a version writes a field, but for the block of default fields, which HTTP/1.1 keeps ready made.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daphne_clone.interfaces import Field
+
+# RFC 9110 section 5.6.2.
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+# RFC 9110 section 5.5: VCHAR, obs-text, space and tab. Everything else in a value is refused, which is stricter than
+# "CR, LF and NUL": no other control byte has a use, and some (VT, FF, 0x1C to 0x1E) split lines in `str.splitlines`.
+VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+
+
+def is_token(name: bytes) -> bool:
+    """Tell whether ``name`` is a token (RFC 9110 section 5.6.2)."""
+    return TOKEN.fullmatch(name) is not None
+
+
+class DefaultFields:
+    """The fields that a response gets when the application did not give them: Server, Date, and the operator's own.
+
+    Args:
+        server_name: The value of ``Server``; empty for none.
+        extra: Fields of the operator (``--header``), names in lower case.
+        date: Whether to send ``Date`` (RFC 9110 section 6.6.1).
+        now: Seconds since the epoch.
+
+    Attributes:
+        block: All of them as HTTP/1.1 writes them, ready to be put behind the application's fields.
+    """
+
+    __slots__ = ("_date", "_extra", "_second", "_server", "block", "fields")
+
+    def __init__(self, server_name: str, extra: Sequence[Field], date: bool, now: float) -> None:
+        self._server: list[Field] = [(b"server", server_name.encode("latin-1"))] if server_name else []
+        self._extra = list(extra)
+        self._date = date
+        self._second = -1
+        self.fields: list[Field] = []
+        self.block = b""
+        self.refresh(now)
+
+    def refresh(self, now: float) -> None:
+        """Bring ``Date`` up to ``now`` (seconds since the epoch); to be called once a second."""
+        second = int(now)
+        if second == self._second:
+            return
+        self._second = second
+        date = [(b"date", formatdate(second, usegmt=True).encode("ascii"))] if self._date else []
+        self.fields = [*self._server, *date, *self._extra]
+        self.block = b"".join(b"%b: %b\r\n" % field for field in self.fields)
+
+    def block_without(self, names: set[bytes]) -> bytes:
+        """The block less the fields that the application gave itself."""
+        return b"".join(b"%b: %b\r\n" % field for field in self.fields if field[0] not in names)

@@ -1,0 +1,114 @@
+"""Medians, ratios and the report made of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bench import report
+from bench.measure import Sample
+from bench.results import Results
+from bench.scenarios import SCENARIOS
+from bench.servers import SERVERS
+
+SAMPLE = Sample(
+    requests_per_s=1000.0,
+    cpu_us=20.0,
+    p50_ms=1.0,
+    p99_ms=2.0,
+    memory_bytes=30_000_000,
+    errors=0,
+    server_share=1.0,
+    generator_share=0.5,
+    foreign_share=0.0,
+)
+HELLO = SCENARIOS[0]
+PAIR = [server for server in SERVERS if server.name in ("granian", "uvicorn")]
+
+
+def results(**by_server: list[Sample]) -> Results:
+    found = Results(about={"run": {"rounds": "3"}})
+    for server, samples in by_server.items():
+        for number, sample in enumerate(samples):
+            found.add("hello", server, number, sample)
+    return found
+
+
+def cpu(*values: float) -> list[Sample]:
+    return [replace(SAMPLE, cpu_us=value) for value in values]
+
+
+def test_figures_are_medians_and_errors_a_sum() -> None:
+    samples = [replace(sample, errors=2) for sample in cpu(30, 10, 20)]
+    summary = results(granian=samples).summary("hello", "granian")
+    assert summary is not None
+    assert (summary.cpu_us, summary.errors, summary.rounds) == (20, 6, 3)
+    assert summary.cpu_spread == pytest.approx(0.5)
+
+
+def test_ratio_compares_within_each_round() -> None:
+    # The machine is three times slower in the last round for both: the ratio of the medians would be 0.75.
+    summary = results(uvicorn=cpu(20, 20, 60), granian=cpu(10, 15, 30)).summary("hello", "granian")
+    assert summary is not None
+    assert summary.cpu_ratio == pytest.approx(0.5)
+
+
+def test_no_ratio_without_a_baseline() -> None:
+    summary = results(granian=cpu(10)).summary("hello", "granian")
+    assert summary is not None
+    assert summary.cpu_ratio is None
+    assert summary.requests_ratio is None
+
+
+def test_failed_baseline_gives_no_ratio_and_failed_cell_no_figures() -> None:
+    found = results(uvicorn=cpu(20), granian=cpu(10))
+    found.fail("hello", "uvicorn", "ended")
+    assert found.summary("hello", "uvicorn") is None
+    summary = found.summary("hello", "granian")
+    assert summary is not None
+    assert summary.cpu_ratio is None
+
+
+@pytest.mark.parametrize(
+    ("own_share", "baseline_share", "shown"),
+    [(0.5, 0.5, "1.50"), (0.95, 0.5, ">= 1.50"), (0.5, 0.95, "<= 1.50"), (0.95, 0.95, "? 1.50")],
+)
+def test_a_busy_generator_makes_the_ratio_a_bound(own_share: float, baseline_share: float, shown: str) -> None:
+    found = results(
+        uvicorn=[replace(SAMPLE, generator_share=baseline_share)],
+        granian=[replace(SAMPLE, generator_share=own_share, requests_per_s=1500)],
+    )
+    row = next(line for line in report.render(found, PAIR, [HELLO]).splitlines() if "1,500" in line)
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[2:4] == [">= 1,500" if own_share > 0.9 else "1,500", shown]
+    assert ("generator-bound" in row) == (own_share > 0.9)
+
+
+def test_report_names_noise_failures_and_interruption() -> None:
+    found = results(uvicorn=[replace(SAMPLE, foreign_share=0.4)])
+    found.fail("hello", "granian", "did not listen\nlast words")
+    found.interrupted = True
+    text = report.render(found, PAIR, [HELLO])
+    assert "noisy: others used 40% of a core" in text
+    assert "granian, on hello:\n\n    did not listen\n    last words" in text
+    assert "interrupted" in text
+    assert "- rounds: 3" in text
+
+
+def test_tables_are_aligned() -> None:
+    lines = report.table(["server", "x"], [["a", "1.00"], ["longer", "-"]]).splitlines()
+    assert lines == ["| server |    x |", "| ------ | ---: |", "| a      | 1.00 |", "| longer |    - |"]
+
+
+def test_json_holds_every_round_and_every_failure() -> None:
+    found = results(uvicorn=cpu(20, 22))
+    found.fail("hello", "granian", "ended")
+    told = json.loads(json.dumps(found.as_json()))
+    assert [(cell["server"], cell["failure"], len(cell["rounds"])) for cell in told["cells"]] == [
+        ("uvicorn", None, 2),
+        ("granian", "ended", 0),
+    ]
+    assert told["cells"][0]["median"]["cpu_us"] == 21
+    assert told["cells"][0]["rounds"][1]["cpu_us"] == 22
