@@ -130,7 +130,13 @@ class CommandLineInterface:
         except ConfigurationError as error:
             raise _as_given(error, resolved.given) from error
         self.server.run()
-        return self.server.exit_status
+        status = self.server.exit_status
+        if self.server.was_cut_short:
+            # The interpreter would wait for every thread, and one of them may be what was not waited for.
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(status)
+        return status
 
     def _prepare(self, resolved: Resolved) -> ASGI3Application:
         """Set the process up and load the application; the server is not imported before the reactor is chosen."""

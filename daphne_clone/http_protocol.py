@@ -385,7 +385,7 @@ class WebRequest:
             if self.channel.is_head_sent:
                 raise ApplicationProtocolError(f"{kind}: the response is already on its way")
             self.channel.send_early_hint(links)
-            return None
+            return self._room() if self.channel.is_writing_paused else None
         if kind == "http.response.trailers":
             trailers, more = http_rules.response_trailers(message)
             if self._state != _TRAILERS:
@@ -393,6 +393,8 @@ class WebRequest:
             self.channel.send_trailers(trailers, more)
             if not more:
                 self._complete()
+            elif self.channel.is_writing_paused:
+                return self._room()
             return None
         if kind == "http.response.pathsend":
             if self._state != _STARTED:

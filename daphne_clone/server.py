@@ -16,6 +16,7 @@ import logging
 import os
 import platform
 import signal
+import sys
 import threading
 from functools import partial
 from time import time
@@ -25,6 +26,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 
 from daphne_clone import __version__
+from daphne_clone.access import reopen_logs
 from daphne_clone.asgi.forwarded import Forwarding, TrustedPeers
 from daphne_clone.asgi.lifespan import Lifespan
 from daphne_clone.asgi.receive import ReceiveQueue
@@ -92,6 +94,7 @@ class Server:
         connections: By exchange: ``connected`` (seconds since the epoch), ``application_instance`` (its task) and, once
             the client is gone, ``disconnected``.
         exit_status: What the process should exit with.
+        was_cut_short: The stop did not wait for all: threads of the application may run on, and nobody should wait.
 
     Raises:
         ConfigurationError: There is no endpoint, or an argument cannot be used.
@@ -156,6 +159,7 @@ class Server:
         self.clock = CoarseClock()
         self.state: dict[str, Any] = {}
         self.exit_status = 0
+        self.was_cut_short = False
         self.abort_start = False
         self._reactor: Any = None  # the zope interfaces of a reactor have no common type
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]  # set by _prepare, before any use
@@ -165,7 +169,10 @@ class Server:
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._signals_seen = 0
+        self._handled_signals: list[int] = []
+        self._on_first_signal: Callable[[], object] = self.stop
         self._is_guest = False
+        self._is_over = False
 
     # Life
 
@@ -223,6 +230,9 @@ class Server:
         finally:
             await self._shut_down()
             self._ignore_signals()
+            self._reactor.stop()
+            await asyncio.sleep(0)  # for its last events
+            self._reactor.release()
 
     def _prepare(self, reactor: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401  # see _reactor
         self._reactor = reactor
@@ -321,7 +331,9 @@ class Server:
             if self._lifespan is not None:
                 limit = self.settings.timeout_graceful_shutdown
                 await self._lifespan.shutdown(timeout_s=limit or None)
+            self._is_over = True
         except asyncio.CancelledError:
+            self.was_cut_short = self._is_over = True
             _log.warning("Stopping at once; %d requests are cut off", len(self.connections))
             self._abort_connections()
             for task in self._application_tasks():
@@ -354,6 +366,8 @@ class Server:
     async def _end_applications(self) -> None:
         """Past the limit: name what still runs, cancel it, and cut its connection."""
         now = time()
+        if self.connections:
+            self.was_cut_short = True
         for protocol, details in list(self.connections.items()):
             age = now - details["connected"]
             _log.warning("%s was still running after %.1f s; it is cancelled", protocol.describe(), age)
@@ -381,7 +395,7 @@ class Server:
     # Signals
 
     def _handle_signals(self, on_first: Callable[[], object] | None = None) -> None:
-        """The first SIGTERM or SIGINT stops gracefully, the second at once; SIGQUIT stops at once.
+        """The first SIGTERM or SIGINT stops gracefully, the second at once; SIGQUIT at once; SIGUSR1 reopens logs.
 
         The handlers only note what came and leave the rest to the loop.
         """
@@ -389,15 +403,20 @@ class Server:
             return
         self._on_first_signal = on_first if on_first is not None else self.stop
         for signum in _SIGNALS:
-            try:
-                self._loop.add_signal_handler(signum, self._signal_received, signum)
-            except NotImplementedError:  # Windows
-                signal.signal(signum, lambda number, _: self._loop.call_soon_threadsafe(self._signal_received, number))
+            self._add_signal_handler(signum, partial(self._signal_received, signum))
+        if sys.platform != "win32":
+            self._add_signal_handler(signal.SIGUSR1, reopen_logs)
+
+    def _add_signal_handler(self, signum: int, callback: Callable[[], None]) -> None:
+        self._handled_signals.append(signum)
+        try:
+            self._loop.add_signal_handler(signum, callback)
+        except NotImplementedError:  # Windows
+            signal.signal(signum, lambda *_: self._loop.call_soon_threadsafe(callback))
 
     def _ignore_signals(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for signum in _SIGNALS:
-                self._loop.remove_signal_handler(signum)
+        while self._handled_signals:
+            self._loop.remove_signal_handler(self._handled_signals.pop())
 
     def _signal_received(self, signum: int) -> None:
         self._signals_seen += 1
@@ -412,11 +431,6 @@ class Server:
     def _cut_short(self) -> None:
         if self._stopping is not None:
             self._stopping.cancel()
-
-    @property
-    def must_exit_at_once(self) -> bool:
-        """The stop was cut short: threads of the application may still run, and are not to be waited for."""
-        return self.exit_status > 128
 
     # Exchanges
 
@@ -511,7 +525,8 @@ class Server:
                     now - gone,
                 )
             task.cancel()
-        self._reactor.callLater(TICK_S, self.application_checker)
+        if not self._is_over:
+            self._reactor.callLater(TICK_S, self.application_checker)
 
     def timeout_checker(self) -> None:
         """Advance the clock and the Date, and end what has waited too long."""
@@ -526,7 +541,8 @@ class Server:
                 check()
             except Exception:  # noqa: BLE001  # one that fails must not keep the others from being checked
                 _log.exception("Checking the timeouts of %r failed", item)
-        self._reactor.callLater(TICK_S, self.timeout_checker)
+        if not self._is_over:
+            self._reactor.callLater(TICK_S, self.timeout_checker)
 
     def kill_all_applications(self) -> Deferred[None]:
         """Cancel every application; the Deferred fires when they have ended, or will not."""

@@ -41,6 +41,7 @@ class RecordingServer:
 
     made: ClassVar[list[RecordingServer]] = []
     exit_status = 0
+    was_cut_short = False
 
     def __init__(self, **arguments: Any) -> None:
         self.arguments = arguments

@@ -102,6 +102,7 @@ class H1Connection:
         "_read_deadline",
         "_receive",
         "_sends_trailers",
+        "_version",
         "_write_deadline",
         "client",
         "extensions",
@@ -143,6 +144,7 @@ class H1Connection:
         self.is_peer_trusted = False
         self._is_next_scheduled = False
         self._last_backlog = 0
+        self._version = "1.1"  # of the last request: what `extensions` are for
         self._phase = _HEAD
         self._read_deadline = inf
         self._write_deadline = inf
@@ -157,7 +159,7 @@ class H1Connection:
         transport = self.transport
         self.scheme, self.client, self.server = self.factory.describe(transport)
         self.is_peer_trusted = self.factory.trusts(self.client)
-        self.extensions = self.factory.extensions_of(transport, "1.1")
+        self.extensions = self.factory.extensions_of(transport, self._version)
         self.factory.connections.add(self)
         self._wait_for(_HEAD, self.factory.timeouts.request_head)
         transport.registerProducer(self, True)
@@ -232,8 +234,9 @@ class H1Connection:
         self._close_after = not head.keep_alive or self._is_draining
         self._is_continue_due = head.expects_continue
         self.is_head_sent = False
-        if head.http_version == "1.0":
-            self.extensions = self.factory.extensions_of(self.transport, "1.0")
+        if head.http_version != self._version:
+            self._version = head.http_version
+            self.extensions = self.factory.extensions_of(self.transport, self._version)
         if head.content_length == 0:
             self._phase = _ANSWER
             self._read_deadline = inf
@@ -259,6 +262,8 @@ class H1Connection:
             self._linger()
 
     def request_ended(self) -> None:
+        if self._phase == _LINGER:
+            return  # given up between two pieces of the same data
         self._phase = _ANSWER
         self._read_deadline = inf
         self._is_body_paused = False
@@ -560,8 +565,8 @@ class H1Connection:
         if self._phase == _LINGER:
             return
         self._wait_for(_LINGER, LINGER_S)
-        self._is_body_paused = False
-        self._update_reading()
+        if self._is_reading_paused:
+            self.transport.resumeProducing()
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
         if self._is_peer_finished:
