@@ -266,7 +266,10 @@ class H1Connection:
             return  # given up between two pieces of the same data
         self._phase = _ANSWER
         self._read_deadline = inf
-        self._is_body_paused = False
+        if self._is_body_paused:
+            # All of it is here: what still waits for the application no longer needs the peer to wait.
+            self._is_body_paused = False
+            self._update_reading()
         if self._exchange is not None:
             self._exchange.request_ended()
 
