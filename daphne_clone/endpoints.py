@@ -1,11 +1,18 @@
-"""Write endpoint strings for the addresses that people give; nothing is opened or checked here.
+"""Endpoint strings for the addresses that people give, and addresses for people to read; nothing is opened here.
 
 The grammar is that of ``twisted.internet.endpoints.serverFromString``.
 """
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import quoteStringArgument
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort
 
 
 def build_endpoint_description_strings(
@@ -45,3 +52,15 @@ def _quote(argument: str) -> str:
     quoted: str = quoteStringArgument(argument)  # type: ignore[no-untyped-call]  # Twisted has not annotated it
     # Twisted's function leaves this one alone, and its parser then takes "/a=b" for a parameter named "/a".
     return quoted.replace("=", "\\=")
+
+
+def readable_address(port: IListeningPort) -> str:
+    """Say where a port listens, as one would type it into a browser or a configuration."""
+    address: Any = port.getHost()  # an IAddress says nothing of what it holds
+    if isinstance(address, UNIXAddress):
+        return f"unix:{os.fsdecode(address.name or '')}"
+    if not hasattr(address, "host"):
+        return str(address)
+    scheme = "https" if getattr(port, "description", "").startswith(("ssl:", "tls:")) else "http"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{scheme}://{host}:{address.port}"

@@ -71,3 +71,19 @@ class ApplicationProtocolError(DaphneCloneError, ValueError):
 
 class ClientDisconnected(DaphneCloneError, ConnectionError):
     """The application sent to a client that is gone (ASGI "Disconnected Client - send exception": an OSError)."""
+
+
+def is_disconnect(error: BaseException | None) -> bool:
+    """Tell whether an application ended because its client had gone: by our error, alone or in groups or chains."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_disconnect(part) for part in error.exceptions)
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ClientDisconnected):
+            return True
+        seen.add(id(error))
+        # Frameworks raise an exception of their own where they catch ours (Starlette's ClientDisconnect). A built-in
+        # one in that place is more likely a fault in the code that caught it.
+        context = None if type(error).__module__ == "builtins" else error.__context__
+        error = error.__cause__ or context
+    return False

@@ -13,28 +13,25 @@ import asyncio
 import contextvars
 import gc
 import logging
-import os
 import platform
 import signal
-import sys
-import threading
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 
 from daphne_clone import __version__
-from daphne_clone.access import reopen_logs
 from daphne_clone.asgi.forwarded import Forwarding, TrustedPeers
 from daphne_clone.asgi.lifespan import Lifespan
 from daphne_clone.asgi.receive import ReceiveQueue
 from daphne_clone.connection.shared import CoarseClock
-from daphne_clone.errors import ClientDisconnected, ConfigurationError, LifespanFailed, ListenError
+from daphne_clone.endpoints import readable_address
+from daphne_clone.errors import ConfigurationError, LifespanFailed, ListenError, is_disconnect
 from daphne_clone.http_protocol import HTTPFactory
 from daphne_clone.reactor import install, loop_of
 from daphne_clone.settings import Settings
+from daphne_clone.signals import StopSignals
 from daphne_clone.transport.listen import listen
 
 if TYPE_CHECKING:
@@ -168,9 +165,8 @@ class Server:
         self._lifespan: Lifespan | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._signals_seen = 0
-        self._handled_signals: list[int] = []
-        self._on_first_signal: Callable[[], object] = self.stop
+        self._signals: StopSignals | None = None
+        self._stop_requested = asyncio.Event()
         self._is_guest = False
         self._is_over = False
 
@@ -188,7 +184,7 @@ class Server:
         asyncio.set_event_loop(loop)
         self._prepare(reactor, loop)
         if self.signal_handlers:
-            self._handle_signals()
+            self._signals = StopSignals(loop, self._signal_received)
         reactor.callWhenRunning(self._start_in_reactor)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop_in_reactor)
         try:
@@ -203,6 +199,8 @@ class Server:
         """Begin to stop, gracefully; to be called in the reactor's thread. Before `run`, it prevents the start."""
         if self._reactor is None:
             self.abort_start = True
+        elif self._is_guest:
+            self._stop_requested.set()
         elif self._reactor.running and self._stopping is None:
             self._reactor.stop()
 
@@ -221,15 +219,17 @@ class Server:
         loop = asyncio.get_running_loop()
         self._is_guest = True
         self._prepare(for_running_loop(loop), loop)
-        stop = asyncio.Event()
         if shutdown_trigger is None:
-            self._handle_signals(stop.set)
+            self._signals = StopSignals(loop, self._signal_received)
+            shutdown_trigger = self._stop_requested.wait
         try:
             await self._start()
-            await (stop.wait() if shutdown_trigger is None else shutdown_trigger())
+            await shutdown_trigger()
         finally:
-            await self._shut_down()
-            self._ignore_signals()
+            self._stopping = loop.create_task(self._shut_down(), name="daphne_clone stop")
+            await asyncio.wait({self._stopping})
+            if self._signals is not None:
+                self._signals.ignore()
             self._reactor.stop()
             await asyncio.sleep(0)  # for its last events
             self._reactor.release()
@@ -311,8 +311,22 @@ class Server:
             type(self._loop).__module__.partition(".")[0],
             name,
         )
-        where = ", ".join(map(_readable, self.listeners))
+        where = ", ".join(map(readable_address, self.listeners))
         _log.info("Listening on %s; press Ctrl-C or send SIGTERM to stop", where)
+
+    def _signal_received(self, signum: int, *, again: bool) -> None:
+        if again:
+            self.exit_status = 128 + signum
+            # In the next turn: a first signal may have to make the stop that is to be cut short.
+            self._loop.call_soon(self._cut_short)
+        else:
+            _log.info("%s: stopping", signal.Signals(signum).name)
+            self._stop_requested.set()
+            self.stop()
+
+    def _cut_short(self) -> None:
+        if self._stopping is not None:
+            self._stopping.cancel()
 
     async def _shut_down(self) -> None:
         """Stop accepting, let what runs end, then tell the application, within the limits of time.
@@ -392,46 +406,6 @@ class Server:
             await asyncio.wait(tasks, timeout=_CANCEL_GRACE_S)
         await self._loop.shutdown_asyncgens()
 
-    # Signals
-
-    def _handle_signals(self, on_first: Callable[[], object] | None = None) -> None:
-        """The first SIGTERM or SIGINT stops gracefully, the second at once; SIGQUIT at once; SIGUSR1 reopens logs.
-
-        The handlers only note what came and leave the rest to the loop.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            return
-        self._on_first_signal = on_first if on_first is not None else self.stop
-        for signum in _SIGNALS:
-            self._add_signal_handler(signum, partial(self._signal_received, signum))
-        if sys.platform != "win32":
-            self._add_signal_handler(signal.SIGUSR1, reopen_logs)
-
-    def _add_signal_handler(self, signum: int, callback: Callable[[], None]) -> None:
-        self._handled_signals.append(signum)
-        try:
-            self._loop.add_signal_handler(signum, callback)
-        except NotImplementedError:  # Windows
-            signal.signal(signum, lambda *_: self._loop.call_soon_threadsafe(callback))
-
-    def _ignore_signals(self) -> None:
-        while self._handled_signals:
-            self._loop.remove_signal_handler(self._handled_signals.pop())
-
-    def _signal_received(self, signum: int) -> None:
-        self._signals_seen += 1
-        is_urgent = self._signals_seen > 1 or signum == getattr(signal, "SIGQUIT", None)
-        if self._signals_seen == 1:
-            _log.info("%s: stopping", signal.Signals(signum).name)
-            self._on_first_signal()
-        if is_urgent:
-            self.exit_status = 128 + signum
-            self._loop.call_soon(self._cut_short)
-
-    def _cut_short(self) -> None:
-        if self._stopping is not None:
-            self._stopping.cancel()
-
     # Exchanges
 
     def protocol_connected(self, protocol: WebRequest) -> None:
@@ -502,7 +476,7 @@ class Server:
         protocol.handle_exception(error)
 
     def _report(self, protocol: WebRequest, error: BaseException) -> None:
-        if _is_disconnect(error):
+        if is_disconnect(error):
             _log.debug("%s: the client went away", protocol.describe())
         else:
             _log.error("Exception inside application: %s: %s", protocol.describe(), error, exc_info=error)
@@ -579,36 +553,7 @@ class Server:
         )
 
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGBREAK") if hasattr(signal, name)]
-
-
-def _is_disconnect(error: BaseException | None) -> bool:
-    """Tell whether an application ended because its client had gone: by our error, alone or in groups or chains."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_disconnect(part) for part in error.exceptions)
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, ClientDisconnected):
-            return True
-        seen.add(id(error))
-        # Frameworks raise an exception of their own where they catch ours (Starlette's ClientDisconnect). A built-in
-        # one in that place is more likely a fault in the code that caught it.
-        context = None if type(error).__module__ == "builtins" else error.__context__
-        error = error.__cause__ or context
-    return False
-
-
 async def _settled(result: object) -> None:
     """Wait for a Deferred, if it is one."""
     if isinstance(result, Deferred):
         await result.asFuture(asyncio.get_running_loop())
-
-
-def _readable(port: IListeningPort) -> str:
-    """Where a port listens, as one would type it into a browser or a configuration."""
-    address: Any = port.getHost()  # an IAddress says nothing of what it holds
-    if isinstance(address, UNIXAddress):
-        return f"unix:{os.fsdecode(address.name or '')}"
-    scheme = "https" if getattr(port, "description", "").startswith(("ssl:", "tls:")) else "http"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{scheme}://{host}:{address.port}"
