@@ -165,10 +165,13 @@ class WebRequest:
         self.application_queue = queue = server.create_application(self, scope)
         if queue is None:
             return
-        if head.content_length == 0:
-            queue.first = _no_body
+        # The application may have run already, to its first wait or to its end: asyncio has eager tasks.
+        if self._state >= _COMPLETE:
+            queue.close(_DISCONNECT, True)
+        elif head.content_length == 0:
+            queue.put_first(_no_body)
         elif head.expects_continue:
-            queue.on_wait = channel.send_continue
+            queue.watch(channel.send_continue)
 
     def body_received(self, data: bytes) -> None:
         queue = self.application_queue
@@ -234,9 +237,10 @@ class WebRequest:
             ApplicationProtocolError: The message breaks a rule of ASGI.
             ClientDisconnected: The client is gone.
         """
-        if self._state == _COMPLETE:
+        state = self._state
+        if state == _COMPLETE:
             return None  # ASGI "Disconnected Client": what comes after a complete response is ignored
-        if self._state == _GONE or (self._is_client_finished and self._knows_of_disconnect()):
+        if state == _GONE or (self._is_client_finished and self._knows_of_disconnect()):
             raise ClientDisconnected("the client is gone")
         try:
             kind = message["type"]
@@ -246,7 +250,7 @@ class WebRequest:
             raise ApplicationProtocolError(f"{kind}: a file is still being sent")
         if kind == "http.response.body":
             body, more = http_rules.response_body(message)
-            if self._state != _STARTED:
+            if state != _STARTED:
                 self._out_of_place(kind)
             if not self._has_body:
                 body = b""
@@ -258,9 +262,10 @@ class WebRequest:
                 return self._room()
             return None
         if kind == "http.response.start":
-            if self._state != _NOT_STARTED:
+            if state != _NOT_STARTED:
                 self._out_of_place(kind)
-            self._start(*http_rules.response_start(message))
+            status, headers, trailers = http_rules.response_start(message)
+            self._start(status, headers, trailers)
             return None
         return self._handle_extension(kind, message)
 
@@ -270,9 +275,11 @@ class WebRequest:
 
     def application_returned(self) -> None:
         """The application is done: if its response is not, the client must not wait for it."""
-        if self._state in (_STARTED, _TRAILERS):
+        if self._knows_of_disconnect():
+            pass  # it was told that nobody listens any more, and went home
+        elif self._state in (_STARTED, _TRAILERS):
             _log.error("%s: the application returned in the middle of its response", self.describe())
-        elif self._state == _NOT_STARTED and not self._is_client_finished:
+        elif self._state == _NOT_STARTED:
             _log.error("%s: the application returned without a response", self.describe())
         self._fail()
 

@@ -428,6 +428,7 @@ class Server:
         Returns:
             The queue that its ``receive`` reads; None when it failed at once.
         """
+        details = self.connections[protocol]
         queue = ReceiveQueue(self._loop)
         send = partial(self.handle_reply, protocol)
         try:
@@ -436,7 +437,7 @@ class Server:
         except Exception as error:  # noqa: BLE001  # the application's, from calling it
             self._application_ended(protocol, error)
             return None
-        self.connections[protocol]["application_instance"] = self._loop.create_task(
+        details["application_instance"] = self._loop.create_task(
             # Each in a context of its own: what one application sets, the next must not see, whoever's send() or
             # callback led here.
             self._run_application(protocol, running),

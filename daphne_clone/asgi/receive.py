@@ -22,11 +22,8 @@ class ReceiveQueue(asyncio.Queue[Message]):
         loop: The loop of the application.
 
     Attributes:
-        first: Makes a message that stands before all others, when it is asked for: many applications never read the
-            one that says that there is no body.
         is_end_taken: A reader has been given the closing message.
         pending_bytes: Octets put and not yet taken.
-        on_wait: Called when an application is about to wait for a message.
         on_taken: Called after a message has been taken.
     """
 
@@ -36,10 +33,10 @@ class ReceiveQueue(asyncio.Queue[Message]):
         self._queue: deque[tuple[Message, int]] | tuple[()] = ()  # a deque as soon as there is something to put into it
         self._waiters: deque[asyncio.Future[None]] | None = None
         self._last: Message | None = None
-        self.first: Callable[[], Message] | None = None
+        self._make_first: Callable[[], Message] | None = None
         self.is_end_taken = False
         self.pending_bytes = 0
-        self.on_wait: Callable[[], None] | None = None
+        self._on_wait: Callable[[], None] | None = None
         self.on_taken: Callable[[], None] | None = None
 
     def put_nowait(self, item: Message, size: int = 0) -> None:
@@ -53,6 +50,22 @@ class ReceiveQueue(asyncio.Queue[Message]):
         if self._waiters:
             self._wake_one()
 
+    def put_first(self, make: Callable[[], Message]) -> None:
+        """Add a message before all others that is made when it is asked for.
+
+        Many applications never read the one that says that there is no body.
+        """
+        if self._waiters:
+            self.put_nowait(make())
+        else:
+            self._make_first = make
+
+    def watch(self, on_wait: Callable[[], None]) -> None:
+        """Have ``on_wait`` called when an application is about to wait for a message; at once if one waits."""
+        self._on_wait = on_wait
+        if self._waiters:
+            on_wait()
+
     async def put(self, item: Message) -> None:
         """As `put_nowait`: there is always room."""
         self.put_nowait(item)
@@ -65,7 +78,7 @@ class ReceiveQueue(asyncio.Queue[Message]):
             discard: Drop what has not been taken yet.
         """
         if discard:
-            self.first = None
+            self._make_first = None
             self._queue = ()
             self.pending_bytes = 0
         if self._last is None:
@@ -75,11 +88,11 @@ class ReceiveQueue(asyncio.Queue[Message]):
 
     async def get(self) -> Message:
         """Take the next message, waiting for it; the ``receive`` of ASGI."""
-        while not self._queue and self.first is None:
+        while not self._queue and self._make_first is None:
             if self._last is not None:
                 return self._take_end(self._last)
-            if self.on_wait is not None:
-                self.on_wait()
+            if self._on_wait is not None:
+                self._on_wait()
                 if self._queue or self._last is not None:
                     continue  # it came from within on_wait
             await self._wait()
@@ -91,8 +104,8 @@ class ReceiveQueue(asyncio.Queue[Message]):
         Raises:
             asyncio.QueueEmpty: There is none, and the queue is not closed.
         """
-        if self.first is not None:
-            make, self.first = self.first, None
+        if self._make_first is not None:
+            make, self._make_first = self._make_first, None
             return make()
         if not self._queue:
             if self._last is not None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
 from daphne_clone.errors import ClientDisconnected
+from daphne_clone.transport.flow import WriteFlow
 from tests.support.streams import Producer, connection, read, read_to_end, until
 
 LARGE = bytes(range(256)) * 16384  # 4 MiB: more than the kernel's buffers on both sides hold
 
 
 class PullProducer:
-    """Writes one piece each time it is asked, then unregisters itself."""
+    """Makes some writes each time it is asked, then unregisters itself."""
 
     def __init__(self, consumer, pieces):
         self.consumer = consumer
@@ -26,7 +28,8 @@ class PullProducer:
         self.asked += 1
         self.pending_when_asked.append(self.consumer.getWriteBufferSize())
         if self.pieces:
-            self.consumer.write(self.pieces.pop(0))
+            for piece in self.pieces.pop(0):
+                self.consumer.write(piece)
         else:
             self.consumer.unregisterProducer()
 
@@ -116,7 +119,7 @@ def test_the_producer_is_stopped_when_the_connection_is_lost(run, streaming):
     async def scenario():
         async with connection(receive_buffer=4096) as (_client, protocol):
             transport = protocol.transport
-            producer = Producer() if streaming else PullProducer(transport, [LARGE, LARGE])
+            producer = Producer() if streaming else PullProducer(transport, [[LARGE], [LARGE]])
             transport.registerProducer(producer, streaming)
             transport.write(LARGE)
             transport.abortConnection()
@@ -151,13 +154,13 @@ def test_the_end_is_told_even_if_the_producer_cannot_be_stopped(run, twisted_err
 
 def test_a_pull_producer_is_asked_when_all_is_sent(run):
     async def scenario():
-        pieces = [b"a", b"b" * 70000, LARGE, b"c"]
+        pieces = [[b"a"], [b"b" * 70000, b"c"], [b"d", LARGE], [b"e"]]
         async with connection() as (client, protocol):
             transport = protocol.transport
             producer = PullProducer(transport, pieces)
             transport.registerProducer(producer, False)
             transport.loseConnection()
-            assert await read_to_end(client) == b"".join(pieces)
+            assert await read_to_end(client) == b"".join(itertools.chain(*pieces))
             assert producer.asked == len(pieces) + 1
             assert set(producer.pending_when_asked) == {0}
 
@@ -181,7 +184,33 @@ def test_a_pull_producer_that_writes_nothing_is_not_asked_again_until_it_writes(
             transport.unregisterProducer()
             transport.write(b"!")
             assert await read(client, 8) == b"at last!"
+            low, high = transport._transport.get_write_buffer_limits()
+            assert 0 < low < high
             assert producer.asked == 2
+
+    run(scenario())
+
+
+# Sequences
+
+
+def test_large_pieces_are_not_joined_and_small_ones_are_one_write():
+    written = []
+    flow = WriteFlow(None)
+    flow.write = written.append
+    large, rest = b"x" * 70000, b"y"
+    flow._write_each(iter([large, rest]))
+    assert written[0] is large
+    assert written[1] is rest
+    flow._write_each([b"a", b"b"])
+    assert written[2:] == [b"ab"]
+
+
+def test_no_loops_own_joining_of_sequences_is_used(run):
+    async def scenario():
+        async with connection() as (_client, protocol):
+            bound = protocol.transport.writeSequence
+            assert bound.__func__ is WriteFlow._write_each if run.kind == "asyncio" else bound.__name__ == "writelines"
 
     run(scenario())
 

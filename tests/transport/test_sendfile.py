@@ -66,6 +66,23 @@ def test_a_whole_file_follows_what_was_written_before(run, content):
 
 
 @pytest.mark.usefixtures("way")
+def test_a_head_that_waits_in_the_buffer_goes_first(run, content):
+    async def scenario():
+        async with connection(receive_buffer=4096) as (client, protocol):
+            transport, head = protocol.transport, b""
+            while not transport.getWriteBufferSize():
+                transport.write(b"h" * 8192)
+                head += b"h" * 8192
+                await asyncio.sleep(0.001)
+            assert not transport.writing_paused  # so little that only a flush waits for it
+            sending = asyncio.ensure_future(transport.sendfile(content, 1, 1000))
+            assert await read(client, len(head) + 1000) == head + CONTENT[1:1001]
+            await sending
+
+    run(scenario())
+
+
+@pytest.mark.usefixtures("way")
 def test_a_part_of_a_file_leaves_its_position_alone(run, content):
     async def scenario():
         async with connection() as (client, protocol):

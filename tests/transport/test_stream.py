@@ -254,8 +254,12 @@ def test_the_end_of_the_peers_stream_closes_the_connection_cleanly(run):
 def test_what_is_pending_at_the_end_of_the_peers_stream_is_still_sent(run):
     async def scenario():
         async with connection() as (client, protocol):
+            producer = Producer()
+            protocol.transport.registerProducer(producer, True)
             protocol.transport.write(LARGE)
             client.shutdown(socket.SHUT_WR)
+            await until(lambda: producer.calls == ["pause", "stop"])
+            assert not protocol.lost
             assert await read_to_end(client) == LARGE
             await until(lambda: protocol.lost)
 
