@@ -20,6 +20,7 @@ from daphne_clone.asgi.application import adapt, load_application
 from daphne_clone.config_sources import Given, Resolved, unknown_variables
 from daphne_clone.endpoints import build_endpoint_description_strings
 from daphne_clone.errors import ApplicationLoadError, ConfigurationError
+from daphne_clone.loggers import get_logger
 from daphne_clone.observe import logs
 from daphne_clone.options.network import parse_bind
 from daphne_clone.settings import DEFAULT_HOST, DEFAULT_PORT, OPTIONS, Settings, find_option
@@ -39,7 +40,7 @@ _STATUS_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 # The first descriptor systemd passes (sd_listen_fds(3), SD_LISTEN_FDS_START)
 _FIRST_PASSED_DESCRIPTOR = 3
 
-_logger = logging.getLogger(__name__)
+_logger = get_logger(__name__)
 
 
 class _ServerOnDemand:

@@ -7,7 +7,6 @@ against ASGI and passes it to the channel. What differs between the versions is 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from http import HTTPStatus
 from time import time
@@ -25,6 +24,7 @@ from daphne_clone.connection.h1 import H1Connection
 from daphne_clone.connection.shared import Timeouts
 from daphne_clone.errors import ApplicationProtocolError, ClientDisconnected, RequestRefused
 from daphne_clone.interfaces import Limits
+from daphne_clone.loggers import get_logger
 from daphne_clone.wire.fields import DefaultFields
 from daphne_clone.wire.h1_request import LineTable
 from daphne_clone.wire.h1_response import HeadEncoder
@@ -40,12 +40,16 @@ if TYPE_CHECKING:
     from daphne_clone.interfaces import Field, RequestHead, ResponseChannel
     from daphne_clone.settings import Settings
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 # A body waits in the queue up to this many octets, then the peer is made to wait. Each message counts for some more,
 # so that a peer that sends octet by octet cannot fill the memory with messages.
 MAX_QUEUED = 65_536
 MESSAGE_OVERHEAD = 512
+
+# After this many octets an application that only sends gives the loop a turn, even to a peer that reads as fast: others
+# want to be served, and the loss of its own connection can be told in no other way.
+MAX_UNBROKEN = 262_144
 
 _DISCONNECT = {"type": "http.disconnect"}
 
@@ -72,6 +76,8 @@ class ExchangeServer(Protocol):
     def protocol_connected(self, protocol: WebRequest) -> None: ...
 
     def protocol_disconnected(self, protocol: WebRequest) -> None: ...
+
+    def protocol_still_connected(self, protocol: WebRequest) -> None: ...
 
     def create_application(self, protocol: WebRequest, scope: dict[str, Any]) -> ReceiveQueue | None: ...
 
@@ -113,6 +119,7 @@ class WebRequest:
         "_sent",
         "_state",
         "_status",
+        "_unbroken",
         "application_queue",
         "channel",
         "client_addr",
@@ -139,6 +146,7 @@ class WebRequest:
         self._sends_trailers = False
         self._declared_length: int | None = None
         self._sent = 0
+        self._unbroken = 0  # octets sent since the loop had a turn
         self._is_sending_file = False
         self._is_client_finished = False
         self._last_message: dict[str, Any] | None = None
@@ -215,6 +223,7 @@ class WebRequest:
         self._is_client_finished = True
         if self.application_queue is not None:
             self.application_queue.close(_DISCONNECT)
+        self.server.protocol_disconnected(self)
 
     def connection_lost(self) -> None:
         self._end()
@@ -254,11 +263,17 @@ class WebRequest:
                 self._out_of_place(kind)
             if not self._has_body:
                 body = b""
-            self._count(len(body), more)
+            if self._declared_length is not None:
+                self._check_length(len(body), more)
+            self._sent += len(body)
             self.channel.send_body(body, more)
+            if self._is_client_finished:
+                self.server.protocol_still_connected(self)
             if not more:
                 self._body_ended()
-            elif self.channel.is_writing_paused:
+                return None
+            self._unbroken += len(body) + MESSAGE_OVERHEAD
+            if self.channel.is_writing_paused or self._unbroken > MAX_UNBROKEN:
                 return self._room()
             return None
         if kind == "http.response.start":
@@ -349,27 +364,27 @@ class WebRequest:
     def _start(self, status: int, headers: Any, trailers: bool) -> None:  # noqa: ANN401  # checked by the encoder
         head = self._head
         assert head is not None, "an application replies to a request"
-        # RFC 9110 section 6.4.1: answers that have no body, whatever the application sends as one.
-        if head.method == "HEAD" or status in (204, 304):
-            self._has_body = False
+        # RFC 9110 section 6.4.1: some answers have no body, whatever the application sends as one.
+        has_body = head.method != "HEAD" and status not in (204, 304)
         if self.server.action_logger is not None:
-            self._response_headers = headers = list(headers)
-        self._declared_length = self.channel.start_response(status, headers, self._has_body, trailers)
+            if not isinstance(headers, list | tuple):
+                headers = http_rules.header_list(headers)  # it may be read once only, and is for the log too
+            self._response_headers = headers
+        length = self.channel.start_response(status, headers, has_body, trailers)
+        self._declared_length = length if has_body else None
+        self._has_body = has_body
         self._state = _STARTED
         self._status = status
         self._sends_trailers = trailers
 
-    def _count(self, size: int, more: bool) -> None:
-        """Hold the body against its Content-Length (RFC 9110 section 8.6)."""
-        sent = self._sent + size
-        declared = self._declared_length
-        if declared is not None and self._has_body:
-            if sent > declared:
-                raise ApplicationProtocolError(f"body: more than the Content-Length of {declared}")
-            if not more and sent < declared:
-                self.channel.abort()
-                raise ApplicationProtocolError(f"body: {declared - sent} octets less than its Content-Length")
-        self._sent = sent
+    def _check_length(self, size: int, more: bool) -> None:
+        """Hold the body against its Content-Length (RFC 9110 section 8.6), with ``size`` octets more of it."""
+        missing = (self._declared_length or 0) - self._sent - size
+        if missing < 0:
+            raise ApplicationProtocolError(f"body: more than the Content-Length of {self._declared_length}")
+        if missing and not more:
+            self.channel.abort()
+            raise ApplicationProtocolError(f"body: {missing} octets less than its Content-Length")
 
     def _body_ended(self) -> None:
         if self._sends_trailers:
@@ -382,6 +397,8 @@ class WebRequest:
         self.is_complete = True
         if self.application_queue is not None:
             self.application_queue.close(_DISCONNECT, True)
+        if self._room_waiters is not None:
+            self.writing_resumed()
         if self.server.action_logger is not None:
             self._log_complete()
 
@@ -416,8 +433,12 @@ class WebRequest:
 
     async def _send_path(self, path: str) -> None:
         loop = asyncio.get_running_loop()
-        # In a thread: opening may wait for a disk or a network. O_NONBLOCK: a FIFO must not hold it for ever.
-        fileno = await loop.run_in_executor(None, os.open, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._is_sending_file = True
+        try:
+            # In a thread: opening may wait for a disk or a network. O_NONBLOCK: a FIFO must not hold it for ever.
+            fileno = await loop.run_in_executor(None, os.open, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        finally:
+            self._is_sending_file = False
         try:
             await self._send_file(fileno, 0, os.fstat(fileno).st_size, more=False)
         finally:
@@ -433,25 +454,31 @@ class WebRequest:
             file.seek(start + count)
 
     async def _send_file(self, fileno: int, offset: int, count: int, *, more: bool) -> None:
-        if self._state == _GONE:
-            raise ClientDisconnected("the client is gone")
-        self._count(count if self._has_body else 0, more)
+        if self._state != _STARTED:
+            raise ClientDisconnected("the exchange ended while a file was opened")
+        if not self._has_body:
+            count = 0
+        if self._declared_length is not None:
+            self._check_length(count, more)
         self._is_sending_file = True
         try:
             await self.channel.send_file(fileno, offset, count, more)
-        except OSError:
+        except BaseException:
             self.channel.abort()  # part of it may be out: the response cannot be made whole
             raise
         finally:
             self._is_sending_file = False
+        self._sent += count
         if not more:
             self._body_ended()
         elif self.channel.is_writing_paused:
             await self._room()
 
     async def _room(self) -> None:
-        """Wait until the peer has read enough of what was written."""
-        while self.channel.is_writing_paused and self._state != _GONE:
+        """Let others have a turn, and wait until the peer has read enough of what was written."""
+        self._unbroken = 0
+        await asyncio.sleep(0)
+        while self.channel.is_writing_paused and self._state < _COMPLETE:
             waiter = asyncio.get_running_loop().create_future()
             if self._room_waiters is None:
                 self._room_waiters = []
@@ -461,7 +488,7 @@ class WebRequest:
             raise ClientDisconnected("the client went away")
 
     def _fail(self) -> None:
-        if self._state == _NOT_STARTED:
+        if self._state == _NOT_STARTED and not (self._is_client_finished and self._knows_of_disconnect()):
             self._answer_error(HTTPStatus.INTERNAL_SERVER_ERROR)
         elif self._state < _COMPLETE:
             self.channel.abort()

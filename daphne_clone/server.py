@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import logging
 import platform
 import signal
 from functools import partial
@@ -29,6 +28,8 @@ from daphne_clone.connection.shared import CoarseClock
 from daphne_clone.endpoints import readable_address
 from daphne_clone.errors import ConfigurationError, LifespanFailed, ListenError, is_disconnect
 from daphne_clone.http_protocol import HTTPFactory
+from daphne_clone.loggers import get_logger
+from daphne_clone.observe import logs
 from daphne_clone.reactor import install, loop_of
 from daphne_clone.settings import Settings
 from daphne_clone.signals import StopSignals
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
 
 install()
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
-# How often deadlines are looked at, in seconds: no wait ends later than it should by more than this.
+# How often deadlines are looked at, in seconds: a wait ends later than it should by up to two of these.
 TICK_S = 1.0
 
 # How often a stop looks whether the last connection has ended, in seconds.
@@ -238,7 +239,7 @@ class Server:
         self._reactor = reactor
         self._loop = loop
         self._context = contextvars.copy_context()
-        self.clock.now = loop.time()
+        self.clock = CoarseClock(loop.time())
         if self.verbosity >= 3:
             loop.set_debug(True)
         self._lifespan = Lifespan(self.application, self.settings.lifespan, loop)
@@ -279,6 +280,7 @@ class Server:
         """Lifespan first: nothing is accepted before ``startup.complete``."""
         assert self._lifespan is not None and self._http_factory is not None, "_prepare comes first"
         await self._lifespan.startup()
+        logs.keep_enabled()  # the application has configured logging by now, if it does at all
         self._reactor.callLater(TICK_S, self.application_checker)
         self._reactor.callLater(TICK_S, self.timeout_checker)
         for description in self.endpoints:
@@ -422,6 +424,12 @@ class Server:
         else:
             details.setdefault("disconnected", time())
 
+    def protocol_still_connected(self, protocol: WebRequest) -> None:
+        """Note that a client that seemed to be gone takes what is sent to it: its application's time begins anew."""
+        details = self.connections.get(protocol)
+        if details is not None and "disconnected" in details:
+            details["disconnected"] = time()
+
     def create_application(self, protocol: WebRequest, scope: dict[str, Any]) -> ReceiveQueue | None:
         """Start the application for an exchange.
 
@@ -506,7 +514,7 @@ class Server:
     def timeout_checker(self) -> None:
         """Advance the clock and the Date, and end what has waited too long."""
         assert self._http_factory is not None, "_prepare comes first"
-        self.clock.now = self._loop.time()
+        self.clock.tick(self._loop.time())
         self._http_factory.default_fields.refresh(time())
         for item, check in [
             *((connection, connection.check_deadlines) for connection in self._http_factory.connections),

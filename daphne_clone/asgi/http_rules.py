@@ -53,6 +53,14 @@ def response_start(message: Mapping[str, Any]) -> tuple[int, Iterable[Field], bo
     return status, message.get("headers", ()), trailers
 
 
+def header_list(headers: Any) -> list[Field]:  # noqa: ANN401  # whatever the application gave as headers
+    """The headers of a message as a list; what is in it is not looked at."""
+    try:
+        return list(headers)
+    except TypeError:
+        raise ApplicationProtocolError(f"headers: {headers!r} cannot be used; expected pairs of bytes") from None
+
+
 def response_body(message: Mapping[str, Any]) -> tuple[bytes, bool]:
     """Body and whether more follows, of ``http.response.body``."""
     body = message.get("body", b"")

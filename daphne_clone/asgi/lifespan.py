@@ -25,13 +25,14 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from daphne_clone.errors import ApplicationProtocolError, ConfigurationError, LifespanFailed
+from daphne_clone.loggers import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from asgiref.typing import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, LifespanScope
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 MODES = ("auto", "on", "off")
 

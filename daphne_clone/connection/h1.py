@@ -81,6 +81,7 @@ class H1Connection:
     """
 
     __slots__ = (
+        "_awaits_trailers",
         "_block",
         "_close_after",
         "_discarded",
@@ -97,6 +98,7 @@ class H1Connection:
         "_is_receiving",
         "_is_sending_file",
         "_last_backlog",
+        "_make_exchange",
         "_parser",
         "_phase",
         "_read_deadline",
@@ -126,11 +128,13 @@ class H1Connection:
         self._parser = parser = RequestParser(self, factory.limits, factory.line_table)
         self._receive = parser.receive_data
         self._encode = factory.head_encoder.encode
+        self._make_exchange = factory.make_exchange
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
         self._block: bytes | None = None  # the response's head, until it leaves with the first of its body
         self._framing = _NO_BODY
-        self._sends_trailers = False
+        self._awaits_trailers = False  # the application has announced some
+        self._sends_trailers = False  # and the client takes them
         self._close_after = False
         self._discarded = 0
         self._is_continue_due = False
@@ -176,7 +180,7 @@ class H1Connection:
             self._is_receiving = False
         if self._exchange is None:
             self._between_requests()
-        elif len(self._parser.pending) > MAX_PIPELINED:
+        if len(self._parser.pending) > MAX_PIPELINED and self._phase != _LINGER:
             self._update_reading()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -193,12 +197,15 @@ class H1Connection:
         """The peer will send no more, but may still read: what it asked for in whole is answered."""
         self._is_peer_finished = True
         if self._exchange is not None:
-            if self._parser.is_request_whole:
-                self._exchange.client_closed_writing()
-            else:
-                self.abort()
+            self._tell_of_half_close(self._exchange)
         elif self._phase == _LINGER or not (self._parser.is_request_whole and self._parser.pending):
             self._close()
+
+    def _tell_of_half_close(self, exchange: Exchange) -> None:
+        if self._parser.is_request_whole:
+            exchange.client_closed_writing()
+        else:
+            self.abort()  # it can never be whole
 
     def writeConnectionLost(self) -> None:
         """Our side is closed for writing, as `_linger` asked."""
@@ -243,7 +250,7 @@ class H1Connection:
         else:
             self._discarded = 0
             self._wait_for(_BODY, self.factory.timeouts.request_body)
-        self._exchange = exchange = self.factory.make_exchange(self, head)
+        self._exchange = exchange = self._make_exchange(self, head)
         exchange.request_received(head)
 
     def body_received(self, data: bytes) -> None:
@@ -278,6 +285,7 @@ class H1Connection:
     def start_response(self, status: int, headers: Iterable[Field], has_body: bool, trailers: bool) -> int | None:
         head = self._head
         assert head is not None, "a response without a request"
+        self._awaits_trailers = trailers
         self._sends_trailers = sends_trailers = trailers and has_body and head.accepts_trailers
         # RFC 9110 section 8.6: no Content-Length in a 204; nor beside the chunks that trailers need.
         self._block, length, close = self._encode(status, headers, sends_trailers or status == 204)
@@ -305,7 +313,7 @@ class H1Connection:
                 self.transport.write(head + data)
         else:
             self.transport.writeSequence((head, data) if head else (data,))
-        if not more and not self._sends_trailers:
+        if not more and not self._awaits_trailers:
             self._response_ended()
 
     def send_trailers(self, trailers: Iterable[Field], more: bool) -> None:
@@ -328,6 +336,8 @@ class H1Connection:
             for start in range(offset, end, _FILE_PIECE):
                 self._arm_write_deadline()
                 await self.transport.sendfile(fileno, start, min(_FILE_PIECE, end - start))
+        except EOFError as error:
+            raise OSError(str(error)) from error
         finally:
             self._is_sending_file = False
             self._write_deadline = inf
@@ -344,7 +354,7 @@ class H1Connection:
             self.transport.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % fields)
 
     def send_continue(self) -> None:
-        if self._is_continue_due:
+        if self._is_continue_due and not self.is_head_sent:
             self._is_continue_due = False
             self.transport.write(CONTINUE)
 
@@ -388,12 +398,12 @@ class H1Connection:
 
     def check_deadlines(self) -> None:
         """Act on what has waited too long; called about once a second."""
-        now = self.factory.clock.now
+        clock = self.factory.clock
         if self._phase == _IDLE:
             self._parser.forget()
-        if now >= self._write_deadline and not self._has_write_progress(now):
+        if clock.previous >= self._write_deadline and not self._has_write_progress(clock.now):
             self.abort()
-        elif now >= self._read_deadline:
+        elif clock.previous >= self._read_deadline:
             self._read_deadline = inf
             if self._phase == _BODY:
                 self._refused(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly"))
@@ -486,7 +496,10 @@ class H1Connection:
             self._is_receiving = False
         if self._is_reading_paused:
             self._update_reading()
-        if self._exchange is None and self._phase != _LINGER:
+        if self._exchange is not None:
+            if self._is_peer_finished:
+                self._tell_of_half_close(self._exchange)
+        elif self._phase != _LINGER:
             if self._is_peer_finished or (self._is_draining and self._parser.is_between_requests):
                 self._close()
             else:

@@ -36,13 +36,20 @@ class CoarseClock:
     """The time as of the last tick: deadlines are set without asking a clock for each request.
 
     Attributes:
-        now: Monotonic seconds, advanced by the server about once a second.
+        now: Monotonic seconds as of the last tick; what deadlines are set from.
+        previous: As of the tick before. Deadlines are held against it, for they may have been set from a `now` that was
+            one tick old: so no wait ends before its time, and none later than two ticks after it.
     """
 
-    __slots__ = ("now",)
+    __slots__ = ("now", "previous")
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
+        self.previous = now
+
+    def tick(self, now: float) -> None:
+        """Advance to ``now``; the server does so about once a second."""
+        self.previous, self.now = self.now, now
 
 
 class ConnectionFactory(Protocol):

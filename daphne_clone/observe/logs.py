@@ -36,6 +36,9 @@ _VERBOSE = 2
 
 _OUR_NAMESPACE = "daphne_clone"
 
+# Of others, the one that tells what went wrong in a callback or task of the loop, and is told nowhere else.
+_ASYNCIO = "asyncio"
+
 _STDLIB_LEVELS = {
     LogLevel.debug: logging.DEBUG,
     LogLevel.info: logging.INFO,
@@ -71,6 +74,19 @@ def configure(settings: Settings) -> None:
     if settings.log_level is not None:
         root.setLevel(_level(settings.log_level))
     _join_twisted(settings.verbosity)
+
+
+def keep_enabled() -> None:
+    """Enable again the loggers that the server needs, after an application has configured ``logging``.
+
+    These are asyncio's and all of this package that exist; a level that silences one stays. What `get_logger` made
+    needs no call: it holds against configurations that come later, too. asyncio's own does not, hence this function.
+    """
+    manager = logging.Logger.manager
+    for name, logger in list(manager.loggerDict.items()):
+        is_needed = name == _ASYNCIO or name.partition(".")[0] == _OUR_NAMESPACE
+        if is_needed and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 class _ServerHandler(logging.StreamHandler[TextIO]):
@@ -201,12 +217,12 @@ class _TwistedBridge:
     def __call__(self, event: LogEvent) -> None:
         level = _STDLIB_LEVELS.get(event.get("log_level"), logging.INFO)
         namespace = str(event.get("log_namespace") or "twisted")
-        is_error = level >= logging.ERROR
-        if not (is_error or self.is_verbose or namespace.partition(".")[0] == _OUR_NAMESPACE):
+        is_wanted = level >= logging.ERROR or namespace.partition(".")[0] == _OUR_NAMESPACE
+        if not (is_wanted or self.is_verbose):
             return
         logger = logging.getLogger(namespace)
-        if is_error:
-            logger.disabled = False  # an application's dictConfig disables what it does not name
+        if is_wanted:
+            logger.disabled = False  # as in `get_logger`
         if not logger.isEnabledFor(level):
             return
         failure: Failure | None = event.get("log_failure")

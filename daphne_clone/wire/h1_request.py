@@ -57,10 +57,19 @@ def _bad(reason: str) -> RequestRefused:
     return RequestRefused(HTTPStatus.BAD_REQUEST, reason)
 
 
-@functools.lru_cache(maxsize=256)
 def _tokens(value: bytes) -> tuple[bytes, ...]:
     """The members of a list field, in lower case (RFC 9110 section 5.6.1)."""
-    return tuple(member.strip(b" \t") for member in value.lower().split(b","))
+    # A client may make up long ones, and what is remembered stays.
+    return _short_tokens(value) if len(value) <= 64 else tuple(_split_list(value))
+
+
+@functools.lru_cache(maxsize=256)
+def _short_tokens(value: bytes) -> tuple[bytes, ...]:
+    return tuple(_split_list(value))
+
+
+def _split_list(value: bytes) -> list[bytes]:
+    return [member.strip(b" \t") for member in value.lower().split(b",")]
 
 
 class RequestLine(NamedTuple):

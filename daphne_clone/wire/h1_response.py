@@ -104,7 +104,12 @@ class HeadEncoder:
         given: set[bytes] = set()  # names of default fields that the application gives itself
         try:
             for pair in headers:
-                line = known(pair)
+                try:
+                    line = known(pair)
+                except TypeError:  # not hashable: any iterable of two will do (ASGI "Response Start")
+                    name, value = pair
+                    pair = (name, value)
+                    line = known(pair)
                 if line is None:
                     name, value, kind = self._check(pair)
                     if kind == _CONNECTION:
@@ -124,13 +129,16 @@ class HeadEncoder:
                     if kind == _PLAIN:
                         self._keep(pair, line)
                 block += line
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
+            if isinstance(error, ApplicationProtocolError):
+                raise
             raise ApplicationProtocolError("headers: expected an iterable of pairs of bytes") from error
         if given:
             return block + self._defaults.block_without(given), content_length, close
         if type(headers) is list and len(headers) <= _MAX_LAST and not drop_length:
             self._last_status = status
-            self._last_headers = headers.copy()
+            # Pairs as tuples: a list could be changed in place, and would still be equal to itself.
+            self._last_headers = [(name, value) for name, value in headers]
             self._last = (block, content_length, close)
         return block + self._defaults.block, content_length, close
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.config
 import sys
 import warnings
 
@@ -261,6 +262,42 @@ class TestLogConfig:
             configure(log_config=str(path))
 
 
+class TestKeepEnabled:
+    @pytest.fixture
+    def disabled(self, root):
+        """Makes a logger, and has an application's configuration disable it."""
+        made = []
+
+        def make(name, **config):
+            made.append(logging.getLogger(name))
+            handlers = root.handlers[:]
+            logging.config.dictConfig({"version": 1, "disable_existing_loggers": True, **config})
+            root.handlers[:] = handlers
+            return made[-1]
+
+        yield make
+        for logger in made:
+            logger.setLevel(logging.NOTSET)
+
+    @pytest.mark.parametrize("name", ["daphne_clone", "daphne_clone.a.b", "asyncio"])
+    def test_what_the_server_needs_speaks_again(self, disabled, name):
+        logger = disabled(name)
+        assert logger.disabled
+        logs.keep_enabled()
+        assert not logger.disabled
+
+    @pytest.mark.parametrize("name", ["somebody.else", "daphne_clones", "asyncio.extra"])
+    def test_other_loggers_stay_disabled(self, disabled, name):
+        logger = disabled(name)
+        logs.keep_enabled()
+        assert logger.disabled
+
+    def test_level_still_silences(self, disabled):
+        logger = disabled("daphne_clone.a", loggers={"daphne_clone.a": {"level": "CRITICAL"}})
+        logs.keep_enabled()
+        assert not logger.isEnabledFor(logging.ERROR)
+
+
 class TestTwistedLog:
     @pytest.mark.parametrize(("verbosity", "shown"), [(0, False), (1, False), (2, True), (3, True)])
     def test_events_need_verbosity(self, twisted_log, stderr, verbosity, shown):
@@ -301,6 +338,12 @@ class TestTwistedLog:
         Logger("daphne_clone_other", observer=twisted_log).info("else")
         assert "listening" in stderr.getvalue()
         assert "else" not in stderr.getvalue()
+
+    def test_what_this_package_says_is_shown_after_the_application_disabled_loggers(self, twisted_log, stderr):
+        configure(verbosity=1)
+        logging.getLogger("daphne_clone.transport").disabled = True
+        Logger("daphne_clone.transport", observer=twisted_log).warn("odd")
+        assert "odd" in stderr.getvalue()
 
     def test_level_of_the_logger_counts(self, twisted_log, stderr):
         configure(verbosity=2, log_level="error")

@@ -1,0 +1,75 @@
+"""One server for each module, and the clients that its tests run with: one for each HTTP version, when there are more.
+
+A module may say with which `OPTIONS` its server runs. Tests that use `client` hold for every version of HTTP; those
+that use `connect` are about the bytes of HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.http1 import Client, Connection, Response
+from tests.support.server_process import ServerProcess
+
+_keys = itertools.count()
+
+
+class AppSide:
+    """What the application tells about the test's own requests."""
+
+    def __init__(self, server: ServerProcess, key: str) -> None:
+        self._client = Client(server.address)
+        self.key = key
+
+    def path(self, name: str, query: str | int = "") -> str:
+        """The target that runs an application of tests/support/apps.py."""
+        return f"/{name}/{self.key}" + (f"?{query}" if query != "" else "")
+
+    def script(self, *steps: object) -> str:
+        """The target that has the application do these steps; see `script` in tests/support/apps.py."""
+        return self.path("script", quote(repr(list(steps))))
+
+    def noted(self, count: int = 0) -> list[object]:
+        """The application's notes; waits until there are ``count`` at least."""
+        notes = ast.literal_eval(self._client_request("noted", count).body.decode())
+        assert len(notes) >= count, f"{len(notes)} notes where {count} were to come: {notes}"
+        return notes
+
+    def release(self) -> None:
+        """Let the application go on."""
+        self._client_request("release", "")
+
+    def _client_request(self, name: str, query: str | int) -> Response:
+        with Connection(self._client.address, timeout_s=12) as connection:
+            connection.send(f"GET {self.path(name, query)} HTTP/1.1\r\nHost: tests\r\n\r\n".encode())
+            return connection.read_response()
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    with ServerProcess(options=getattr(request.module, "OPTIONS", ())) as process:
+        yield process
+
+
+@pytest.fixture(params=[Client], ids=["h1"])
+def client(request: pytest.FixtureRequest, server: ServerProcess) -> Client:
+    made: Client = request.param(server.address)
+    return made
+
+
+@pytest.fixture
+def connect(server: ServerProcess) -> Iterator[Callable[..., Connection]]:
+    """Open connections to the server; they are closed behind the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Connection(server.address, **options))
+
+
+@pytest.fixture
+def app(server: ServerProcess) -> AppSide:
+    return AppSide(server, f"k{next(_keys)}")
