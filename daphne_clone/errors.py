@@ -73,17 +73,28 @@ class ClientDisconnected(DaphneCloneError, ConnectionError):
     """The application sent to a client that is gone (ASGI "Disconnected Client - send exception": an OSError)."""
 
 
-def is_disconnect(error: BaseException | None) -> bool:
-    """Tell whether an application ended because its client had gone: by our error, alone or in groups or chains."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(is_disconnect(part) for part in error.exceptions)
+# What frameworks raise of their own where receive() has told them of a disconnect; by name, for they are not imported.
+_FRAMEWORKS_DISCONNECTS = frozenset({"ClientDisconnect", "ClientDisconnected", "RequestAborted"})
+
+
+def is_disconnect(error: BaseException | None, *, was_told: bool = False) -> bool:
+    """Tell whether an application ended because its client had gone.
+
+    Args:
+        error: What it raised: our `ClientDisconnected` or a framework's, alone, in groups or as the cause of another.
+        was_told: The application has been given ``http.disconnect``; only then a framework's own error counts.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, ClientDisconnected):
             return True
+        is_builtin = type(error).__module__ == "builtins"
+        if was_told and not is_builtin and type(error).__name__ in _FRAMEWORKS_DISCONNECTS:
+            return True
+        if isinstance(error, BaseExceptionGroup) and all(is_disconnect(e, was_told=was_told) for e in error.exceptions):
+            return True
         seen.add(id(error))
         # Frameworks raise an exception of their own where they catch ours (Starlette's ClientDisconnect). A built-in
         # one in that place is more likely a fault in the code that caught it.
-        context = None if type(error).__module__ == "builtins" else error.__context__
-        error = error.__cause__ or context
+        error = error.__cause__ or (None if is_builtin else error.__context__)
     return False

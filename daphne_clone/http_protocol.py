@@ -49,7 +49,7 @@ MESSAGE_OVERHEAD = 512
 
 # After this many octets an application that only sends gives the loop a turn, even to a peer that reads as fast: others
 # want to be served, and the loss of its own connection can be told in no other way.
-MAX_UNBROKEN = 262_144
+MAX_UNBROKEN = 1_048_576
 
 _DISCONNECT = {"type": "http.disconnect"}
 
@@ -249,12 +249,13 @@ class WebRequest:
         state = self._state
         if state == _COMPLETE:
             return None  # ASGI "Disconnected Client": what comes after a complete response is ignored
-        if state == _GONE or (self._is_client_finished and self._knows_of_disconnect()):
-            raise ClientDisconnected("the client is gone")
         try:
             kind = message["type"]
         except (KeyError, TypeError):
             raise ApplicationProtocolError(f"expected a message with a 'type', got {message!r}") from None
+        if state == _GONE or (self._is_client_finished and self.knows_of_disconnect):
+            self._reply_to_nobody(kind, message)
+            return None
         if self._is_sending_file:
             raise ApplicationProtocolError(f"{kind}: a file is still being sent")
         if kind == "http.response.body":
@@ -273,9 +274,7 @@ class WebRequest:
                 self._body_ended()
                 return None
             self._unbroken += len(body) + MESSAGE_OVERHEAD
-            if self.channel.is_writing_paused or self._unbroken > MAX_UNBROKEN:
-                return self._room()
-            return None
+            return self._room() if self.channel.is_writing_paused or self._unbroken > MAX_UNBROKEN else None
         if kind == "http.response.start":
             if state != _NOT_STARTED:
                 self._out_of_place(kind)
@@ -290,7 +289,7 @@ class WebRequest:
 
     def application_returned(self) -> None:
         """The application is done: if its response is not, the client must not wait for it."""
-        if self._knows_of_disconnect():
+        if self.knows_of_disconnect:
             pass  # it was told that nobody listens any more, and went home
         elif self._state in (_STARTED, _TRAILERS):
             _log.error("%s: the application returned in the middle of its response", self.describe())
@@ -314,6 +313,11 @@ class WebRequest:
         """Tell an application that streams, by the event it listens for, that it should come to an end."""
         if self._state == _STARTED and self.application_queue is not None:
             self.application_queue.close(_DISCONNECT)
+
+    @property
+    def knows_of_disconnect(self) -> bool:
+        """The application has been given ``http.disconnect``."""
+        return self.application_queue is not None and self.application_queue.is_end_taken
 
     def describe(self) -> str:
         """Method and path, for the log."""
@@ -350,8 +354,19 @@ class WebRequest:
             queue.on_taken = None
             self.channel.resume_reading()
 
-    def _knows_of_disconnect(self) -> bool:
-        return self.application_queue is not None and self.application_queue.is_end_taken
+    def _reply_to_nobody(self, kind: str, message: dict[str, Any]) -> None:
+        """The client is gone: an error, unless it had all it was promised.
+
+        Many applications end with an empty message when every octet of the Content-Length is on its way; a client may
+        well have read those, and closed, by then.
+        """
+        if kind != "http.response.body" or message.get("body") or message.get("more_body"):
+            raise ClientDisconnected("the client is gone")
+        if self._declared_length != self._sent or self._sends_trailers:
+            raise ClientDisconnected("the client went away before it had all")
+        if self._state != _GONE:
+            self.channel.send_body(b"", False)  # nothing goes out, but this ends the connection
+        self._complete()
 
     def _out_of_place(self, kind: str) -> NoReturn:
         when = {
@@ -477,7 +492,8 @@ class WebRequest:
     async def _room(self) -> None:
         """Let others have a turn, and wait until the peer has read enough of what was written."""
         self._unbroken = 0
-        await asyncio.sleep(0)
+        if not self.channel.is_writing_paused:
+            await asyncio.sleep(0)
         while self.channel.is_writing_paused and self._state < _COMPLETE:
             waiter = asyncio.get_running_loop().create_future()
             if self._room_waiters is None:
@@ -488,7 +504,7 @@ class WebRequest:
             raise ClientDisconnected("the client went away")
 
     def _fail(self) -> None:
-        if self._state == _NOT_STARTED and not (self._is_client_finished and self._knows_of_disconnect()):
+        if self._state == _NOT_STARTED and not (self._is_client_finished and self.knows_of_disconnect):
             self._answer_error(HTTPStatus.INTERNAL_SERVER_ERROR)
         elif self._state < _COMPLETE:
             self.channel.abort()

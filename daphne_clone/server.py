@@ -485,7 +485,7 @@ class Server:
         protocol.handle_exception(error)
 
     def _report(self, protocol: WebRequest, error: BaseException) -> None:
-        if is_disconnect(error):
+        if is_disconnect(error, was_told=protocol.knows_of_disconnect):
             _log.debug("%s: the client went away", protocol.describe())
         else:
             _log.error("Exception inside application: %s: %s", protocol.describe(), error, exc_info=error)

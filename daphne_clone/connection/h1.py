@@ -35,7 +35,6 @@ from daphne_clone.wire.h1_response import (
     CONTINUE,
     KEEP_ALIVE,
     LAST_CHUNK,
-    encode_chunk,
     encode_fields,
     encode_refusal,
 )
@@ -68,8 +67,11 @@ LINGER_S = 5.0
 # A file is sent in pieces of this many octets, so that a reader has the write timeout for each, not for the whole.
 _FILE_PIECE = 65_536
 
+# Parts of a body gathered into one write: as much as the transports' high-water mark.
+_MAX_BURST = 65_536
+
 # Below this a copy into one buffer is cheaper than another item for the transport to write.
-_JOIN_BELOW = 16_384
+_JOIN_BELOW = 65_536
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
@@ -83,6 +85,8 @@ class H1Connection:
     __slots__ = (
         "_awaits_trailers",
         "_block",
+        "_burst",
+        "_burst_size",
         "_close_after",
         "_discarded",
         "_encode",
@@ -91,7 +95,9 @@ class H1Connection:
         "_head",
         "_is_body_paused",
         "_is_continue_due",
+        "_is_described",
         "_is_draining",
+        "_is_in_burst",
         "_is_next_scheduled",
         "_is_peer_finished",
         "_is_reading_paused",
@@ -138,16 +144,20 @@ class H1Connection:
         self._close_after = False
         self._discarded = 0
         self._is_continue_due = False
+        self._burst: list[bytes] = []  # parts of a body, gathered in this turn of the loop
+        self._burst_size = 0
+        self._is_in_burst = False
         self._is_body_paused = False
         self._is_reading_paused = False
         self._is_receiving = False
         self._is_sending_file = False
         self._is_peer_finished = False
+        self._is_described = False
         self._is_draining = False
         self.is_head_sent = False
         self.is_peer_trusted = False
         self._is_next_scheduled = False
-        self._last_backlog = 0
+        self._last_backlog: int | None = None  # octets not taken by the kernel, when the deadline was first looked at
         self._version = "1.1"  # of the last request: what `extensions` are for
         self._phase = _HEAD
         self._read_deadline = inf
@@ -161,8 +171,6 @@ class H1Connection:
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self.scheme, self.client, self.server = self.factory.describe(transport)
-        self.is_peer_trusted = self.factory.trusts(self.client)
         self.extensions = self.factory.extensions_of(transport, self._version)
         self.factory.connections.add(self)
         self._wait_for(_HEAD, self.factory.timeouts.request_head)
@@ -204,8 +212,13 @@ class H1Connection:
     def _tell_of_half_close(self, exchange: Exchange) -> None:
         if self._parser.is_request_whole:
             exchange.client_closed_writing()
+        elif self.is_head_sent:
+            self.abort()  # the request can never be whole, and its response has begun
         else:
-            self.abort()  # it can never be whole
+            # Not a reset: it could take the answer to the request before from a peer that still reads.
+            self._exchange = None
+            exchange.connection_lost()
+            self._close()
 
     def writeConnectionLost(self) -> None:
         """Our side is closed for writing, as `_linger` asked."""
@@ -237,6 +250,11 @@ class H1Connection:
     # RequestSink
 
     def head_received(self, head: RequestHead) -> None:
+        if not self._is_described:
+            # Not when the connection is made: behind the PROXY protocol its addresses are known with the first bytes.
+            self._is_described = True
+            self.scheme, self.client, self.server = self.factory.describe(self.transport)
+            self.is_peer_trusted = self.factory.trusts(self.client)
         self._head = head
         self._close_after = not head.keep_alive or self._is_draining
         self._is_continue_due = head.expects_continue
@@ -254,6 +272,8 @@ class H1Connection:
         exchange.request_received(head)
 
     def body_received(self, data: bytes) -> None:
+        if self._phase == _LINGER:
+            return  # given up between two pieces of the same data
         self._is_continue_due = False
         if self._read_deadline is not inf:
             # Stall and trickle in one: time is earned by octets, and never more than the stall allows.
@@ -270,7 +290,7 @@ class H1Connection:
 
     def request_ended(self) -> None:
         if self._phase == _LINGER:
-            return  # given up between two pieces of the same data
+            return
         self._phase = _ANSWER
         self._read_deadline = inf
         if self._is_body_paused:
@@ -303,23 +323,28 @@ class H1Connection:
         return length
 
     def send_body(self, data: bytes, more: bool) -> None:
-        head = b""
-        if self._block is not None:
-            head = self._take_head(None if more else len(data))
+        head = b"" if self._block is None else self._take_head(None if more else len(data))
+        end = b""
         if self._framing == _BY_CHUNKS:
-            self._send_chunk(head, data, last=not more)
-        elif len(data) < _JOIN_BELOW:
-            if head or data:
-                self.transport.write(head + data)
+            if data:
+                head = b"%b%x\r\n" % (head, len(data))
+                end = b"\r\n"
+            if not more:
+                end += LAST_CHUNK if self._sends_trailers else LAST_CHUNK + b"\r\n"
+        if len(data) >= _JOIN_BELOW:
+            self._flush()
+            self.transport.writeSequence((head, data, end))
+        elif more:
+            self._write_in_burst(b"%b%b%b" % (head, data, end) if head or end else data)
         else:
-            self.transport.writeSequence((head, data) if head else (data,))
+            self._write(head + data + end)
         if not more and not self._awaits_trailers:
             self._response_ended()
 
     def send_trailers(self, trailers: Iterable[Field], more: bool) -> None:
         block = encode_fields(trailers, "headers")
         if self._sends_trailers:
-            self.transport.write(block if more else block + b"\r\n")
+            self._write(block if more else block + b"\r\n")
         if not more:
             self._response_ended()
 
@@ -328,8 +353,7 @@ class H1Connection:
         is_chunk = self._framing == _BY_CHUNKS and count > 0
         if is_chunk:
             head += b"%x\r\n" % count
-        if head:
-            self.transport.write(head)
+        self._write(head)
         end = offset + count if self._framing != _NO_BODY else offset
         self._is_sending_file = True
         try:
@@ -344,7 +368,7 @@ class H1Connection:
         if self._phase == _LINGER:
             raise ClientDisconnected("the client went away while a file was sent")
         if is_chunk:
-            self.transport.write(b"\r\n")
+            self._write(b"\r\n")
         if not more:
             self.send_body(b"", more=False)
 
@@ -401,7 +425,7 @@ class H1Connection:
         clock = self.factory.clock
         if self._phase == _IDLE:
             self._parser.forget()
-        if clock.previous >= self._write_deadline and not self._has_write_progress(clock.now):
+        if self._write_deadline is not inf and not self._is_written_in_time():
             self.abort()
         elif clock.previous >= self._read_deadline:
             self._read_deadline = inf
@@ -426,6 +450,39 @@ class H1Connection:
 
     # Inside
 
+    def _write(self, data: bytes) -> None:
+        if self._burst:
+            self._flush()
+        if data:
+            self.transport.write(data)
+
+    def _write_in_burst(self, data: bytes) -> None:
+        """Write a part of a body that will have more.
+
+        The first of a turn of the loop goes out at once; those that follow in the same turn are gathered, for a system
+        call each costs more than all the rest of a part (1 MiB in 64 parts: 15 to 25 % less CPU).
+        """
+        if not self._is_in_burst:
+            self._is_in_burst = True
+            self.factory.call_soon(self._burst_over)
+            if data:
+                self.transport.write(data)
+        elif data:
+            self._burst.append(data)
+            self._burst_size += len(data)
+            if self._burst_size >= _MAX_BURST:
+                self._flush()
+
+    def _burst_over(self) -> None:
+        self._is_in_burst = False
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._burst:
+            burst, self._burst = self._burst, []
+            self._burst_size = 0
+            self.transport.writeSequence(burst)
+
     def _wait_for(self, phase: int, seconds: float) -> None:
         """Enter a phase with a deadline; 0 seconds is none."""
         self._phase = phase
@@ -434,21 +491,23 @@ class H1Connection:
     def _arm_write_deadline(self) -> None:
         seconds = self.factory.timeouts.write
         self._write_deadline = self.factory.clock.now + seconds if seconds else inf
-        self._last_backlog = self._backlog()
+        self._last_backlog = None
 
-    def _backlog(self) -> int:
-        """Octets written and not yet taken by the kernel; 0 where the transport does not tell."""
+    def _is_written_in_time(self) -> bool:
+        """Tell whether the deadline has not passed, or the reader took enough until then: that sets the next one."""
+        clock = self.factory.clock
+        # Twisted's own transports do not tell their backlog: there all of it must have gone by the deadline.
         size = getattr(self.transport, "getWriteBufferSize", None)
-        return size() if size is not None else 0
-
-    def _has_write_progress(self, now: float) -> bool:
-        """Tell whether the reader took enough since the deadline was set; if so, set the next one."""
-        backlog = self._backlog()
+        backlog = size() if size is not None else 0
+        if self._last_backlog is None:
+            self._last_backlog = backlog  # at the first look, not when the deadline was set: most do not live so long
+        if clock.previous < self._write_deadline:
+            return True
         seconds = self.factory.timeouts.write
         if self._last_backlog - backlog < MIN_RATE * seconds:
             return False
         self._last_backlog = backlog
-        self._write_deadline = now + seconds
+        self._write_deadline = clock.now + seconds
         return True
 
     def _update_reading(self) -> None:
@@ -500,7 +559,9 @@ class H1Connection:
             if self._is_peer_finished:
                 self._tell_of_half_close(self._exchange)
         elif self._phase != _LINGER:
-            if self._is_peer_finished or (self._is_draining and self._parser.is_between_requests):
+            if self._parser.is_request_whole:
+                self._schedule_next()  # it was answered at once: what is behind it has its turn
+            elif self._is_peer_finished or (self._is_draining and self._parser.is_between_requests):
                 self._close()
             else:
                 self._between_requests()
@@ -538,18 +599,6 @@ class H1Connection:
         if head.http_version == "1.0":
             return block + KEEP_ALIVE + b"\r\n"
         return block + b"\r\n"
-
-    def _send_chunk(self, head: bytes, data: bytes, *, last: bool) -> None:
-        end = b""
-        if last:
-            end = LAST_CHUNK if self._sends_trailers else LAST_CHUNK + b"\r\n"
-        if not data:
-            if head or end:
-                self.transport.write(head + end)
-        elif len(data) < _JOIN_BELOW:
-            self.transport.write(head + encode_chunk(data) + end)
-        else:
-            self.transport.writeSequence((b"%b%x\r\n" % (head, len(data)), data, b"\r\n" + end))
 
     def _response_ended(self) -> None:
         """The response is complete: what becomes of the connection?"""

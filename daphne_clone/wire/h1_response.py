@@ -101,15 +101,15 @@ class HeadEncoder:
         known = self._lines.get
         content_length = None
         close = False
+        is_constant = True  # a list of tuples: an equal one later is equal to the last octet
         given: set[bytes] = set()  # names of default fields that the application gives itself
         try:
             for pair in headers:
-                try:
-                    line = known(pair)
-                except TypeError:  # not hashable: any iterable of two will do (ASGI "Response Start")
+                if type(pair) is not tuple:  # any iterable of two will do (ASGI "Response Start")
                     name, value = pair
                     pair = (name, value)
-                    line = known(pair)
+                    is_constant = False
+                line = known(pair)
                 if line is None:
                     name, value, kind = self._check(pair)
                     if kind == _CONNECTION:
@@ -127,7 +127,7 @@ class HeadEncoder:
                         given.add(name)
                     line = b"%b: %b\r\n" % (name, value)
                     if kind == _PLAIN:
-                        self._keep(pair, line)
+                        self._keep(name, pair, line)
                 block += line
         except (TypeError, ValueError) as error:
             if isinstance(error, ApplicationProtocolError):
@@ -135,10 +135,9 @@ class HeadEncoder:
             raise ApplicationProtocolError("headers: expected an iterable of pairs of bytes") from error
         if given:
             return block + self._defaults.block_without(given), content_length, close
-        if type(headers) is list and len(headers) <= _MAX_LAST and not drop_length:
+        if is_constant and isinstance(headers, list) and len(headers) <= _MAX_LAST and not drop_length:
             self._last_status = status
-            # Pairs as tuples: a list could be changed in place, and would still be equal to itself.
-            self._last_headers = [(name, value) for name, value in headers]
+            self._last_headers = headers.copy()
             self._last = (block, content_length, close)
         return block + self._defaults.block, content_length, close
 
@@ -157,8 +156,8 @@ class HeadEncoder:
             raise ApplicationProtocolError(f"headers: the value of {name!r} holds CR, LF, NUL or another control byte")
         return name, value, kind
 
-    def _keep(self, pair: Field, line: bytes) -> None:
-        if len(line) <= self.MAX_LINE and pair[0] not in _NEVER_KEPT:
+    def _keep(self, name: bytes, pair: Field, line: bytes) -> None:
+        if len(line) <= self.MAX_LINE and name not in _NEVER_KEPT:
             if len(self._lines) >= self.MAX_LINES:
                 self._lines.clear()
             self._lines[pair] = line
@@ -193,11 +192,6 @@ def encode_fields(headers: Iterable[Field], key: str) -> bytes:
             raise
         raise ApplicationProtocolError(f"{key}: expected an iterable of pairs of bytes") from error
     return b"".join(lines)
-
-
-def encode_chunk(data: bytes) -> bytes:
-    """One chunk of the chunked coding (RFC 9112 section 7.1); ``data`` is not empty, for that would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def encode_refusal(status: HTTPStatus, defaults: DefaultFields, *, head_only: bool = False) -> bytes:

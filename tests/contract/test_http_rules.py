@@ -334,7 +334,7 @@ def test_each_flush_reaches_the_client_at_once(client, app):
 
 def test_send_waits_while_the_peer_does_not_read(connect, app):
     connection = connect(receive_buffer=65536)
-    total = 32 * 1024 * 1024
+    total = 12 * 1024 * 1024
     connection.send(head(app.path("torrent", total)))
     [[what, sent]] = app.noted(1)
     assert what == "blocked" and sent < total / 2

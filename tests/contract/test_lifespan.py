@@ -32,16 +32,15 @@ def test_both_events_come_once_on_the_loop_of_the_requests_and_are_waited_for(si
 
 def test_lifespan_scope():
     with lifespan_server("regular") as server:
-        assert "app: scope {'type': 'lifespan', 'asgi': {'version': '3.0', 'spec_version': '2.0'}, 'state': 'dict'}" in (
-            server.log
+        assert (
+            "app: scope {'type': 'lifespan', 'asgi': {'version': '3.0', 'spec_version': '2.0'}, 'state': 'dict'}"
+            in (server.log)
         )
 
 
 def test_nothing_is_accepted_before_startup_is_complete(tmp_path: Path):
     path, go = tmp_path / "socket", tmp_path / "go"
-    with lifespan_server(
-        "late", listen=["-u", str(path)], wait=False, environment={"LATE_UNTIL": str(go)}
-    ) as server:
+    with lifespan_server("late", listen=["-u", str(path)], wait=False, environment={"LATE_UNTIL": str(go)}) as server:
         server.wait_for_log("app: starting", 15)
         with pytest.raises(OSError, match="No such file|refused"):
             RawConnection(str(path))

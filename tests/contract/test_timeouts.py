@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from daphne_clone.settings import Settings
 from tests.support.http1 import Client, Connection, Truncated, head
 from tests.support.server_process import ServerProcess, until
 
@@ -283,3 +284,14 @@ def test_no_request_times_out_by_default(server):
         time.sleep(2 * LIMIT_S)
         assert Client(server.address).request("/release/default").status == 200
         assert exchange.read_response().status == 200
+
+
+def test_defaults_are_those_of_the_contract():
+    settings = Settings()
+    assert settings.timeout_keep_alive == 75  # not 5: pools behind proxies meet closing sockets otherwise
+    assert settings.application_close_timeout == 10
+    assert settings.timeout_graceful_shutdown == 30
+    assert settings.http_timeout is None
+    assert settings.limit_request_body == 0
+    for name in ("timeout_request_head", "timeout_request_body", "timeout_write"):
+        assert 0 < getattr(settings, name) <= 60

@@ -51,10 +51,12 @@ def test_port_in_use_is_exit_status_1_with_the_address_in_the_log():
 
 
 def test_lifespan_is_shut_down_when_a_port_is_in_use():
-    with listening_socket() as taken:
-        with ServerProcess(listen=["-p", str(taken.getsockname()[1])], wait=False) as server:
-            server.wait()
-            assert server.log.count("app: shutdown") == 1
+    with (
+        listening_socket() as taken,
+        ServerProcess(listen=["-p", str(taken.getsockname()[1])], wait=False) as server,
+    ):
+        server.wait()
+        assert server.log.count("app: shutdown") == 1
 
 
 def test_second_of_two_endpoints_in_use_is_exit_status_1():
@@ -175,7 +177,7 @@ def test_ssl_endpoint_serves_https(tmp_path: Path, kind):
 
 
 def test_haproxy_endpoint_is_served_through_twisted():
-    with ServerProcess(listen=["-e", "haproxy:tcp\\:0\\:interface=127.0.0.1"]) as server:
+    with ServerProcess(listen=["-e", "haproxy:tcp:0:interface=127.0.0.1"]) as server:
         with Connection(server.address) as connection:
             connection.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n" + head("/scope_of/x"))
             scope = scope_of(connection.read_response())

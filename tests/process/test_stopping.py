@@ -174,7 +174,10 @@ def test_quit_ends_at_once():
 
 
 def test_streaming_response_learns_of_the_stop_by_an_event_at_once_and_by_a_disconnect_at_half_time():
-    with ServerProcess(options=["--timeout-graceful-shutdown", "2"]) as server, Connection(server.address) as connection:
+    with (
+        ServerProcess(options=["--timeout-graceful-shutdown", "2"]) as server,
+        Connection(server.address) as connection,
+    ):
         connection.send(head("/stop_story/x"))
         assert connection.read_head().status == 200
         assert connection.read_chunk() == b"begin"

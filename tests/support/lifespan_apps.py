@@ -19,7 +19,7 @@ async def regular(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "lifespan":
         await _serve(scope, receive, send)
         return
-    say(f"scope {({**scope, 'state': type(scope['state']).__name__})!r}")
+    say(f"scope { ({**scope, 'state': type(scope['state']).__name__})!r}")
     while True:
         message = await receive()
         say(f"{message['type']} on loop {id(asyncio.get_running_loop())} thread {threading.get_ident()}")
@@ -73,5 +73,3 @@ async def connected(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
     await answer(send, b"whole")
     say("answered")
-
-

@@ -147,12 +147,12 @@ class ServerProcess:
 
     def end(self) -> None:
         """End the process for sure; gracefully at first, for what coverage wants to write."""
-        for signum in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+        for signum, patience_s in ((signal.SIGTERM, 0.5), (signal.SIGTERM, 4), (signal.SIGKILL, 4)):
             if self._process.poll() is not None:
                 break
             self._process.send_signal(signum)
             try:
-                self._process.wait(3)
+                self._process.wait(patience_s)
             except subprocess.TimeoutExpired:
                 continue
         self._process.wait()

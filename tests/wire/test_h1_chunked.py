@@ -9,7 +9,7 @@ import pytest
 from daphne_clone.errors import RequestRefused
 from daphne_clone.interfaces import Limits
 from daphne_clone.wire.h1_chunked import ChunkedDecoder
-from daphne_clone.wire.h1_response import LAST_CHUNK, encode_chunk
+from daphne_clone.wire.h1_response import LAST_CHUNK
 from tests.support.requests import splits
 
 
@@ -64,9 +64,9 @@ def test_bodies_in_any_split_and_with_bytes_behind(data: bytes, body: bytes, tra
             assert decoded.rest == behind
 
 
-def test_what_is_encoded_comes_back() -> None:
+def test_chunks_of_many_sizes() -> None:
     bodies = [b"x", b"y" * 15, b"z" * 16, b"\r\n" * 100, bytes(range(256))]
-    data = b"".join(map(encode_chunk, bodies)) + LAST_CHUNK + b"\r\n"
+    data = b"".join(b"%x\r\n%b\r\n" % (len(body), body) for body in bodies) + LAST_CHUNK + b"\r\n"
     for pieces in splits(data):
         assert Decoded(pieces).body == b"".join(bodies)
 
@@ -82,8 +82,7 @@ SIZE_BYTES = b"0123456789abcdefABCDEF"
 
 @pytest.mark.parametrize("byte", range(256))
 def test_bytes_of_a_size_and_of_an_extension(byte: int) -> None:
-    is_digit = byte in SIZE_BYTES
-    assert (status_of([b"0%c\r\n\r\n" % byte]) is None) == (is_digit and byte == ord("0") or byte == ord(";") or is_digit)
+    assert (status_of([b"0%c\r\n" % byte]) is None) == (byte in SIZE_BYTES or byte == ord(";"))
     is_text = byte == 9 or 0x20 <= byte <= 0x7E or byte >= 0x80
     assert (status_of([b"0;%c\r\n\r\n" % byte]) is None) == is_text
 
@@ -175,4 +174,4 @@ def test_a_large_body_is_handed_on_without_a_copy() -> None:
     decoder = ChunkedDecoder(Limits(), print)
     decoder.receive_data(b"ffff\r\n")
     data = b"x" * 1000
-    assert decoder.receive_data(data) == data
+    assert decoder.receive_data(data) is data
