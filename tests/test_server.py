@@ -368,6 +368,29 @@ def test_timeout_checker_answers_503_past_the_http_timeout():
     assert printed(script) == 503
 
 
+def test_timeout_checker_goes_on_behind_an_exchange_whose_check_fails():
+    script = """
+        import logging
+        logging.disable()
+
+        class Broken:
+            def check_timeouts(self):
+                raise RuntimeError
+
+        def visit(server):
+            from twisted.internet import reactor
+            from twisted.internet.threads import blockingCallFromThread
+            broken = Broken()
+            blockingCallFromThread(reactor, server.connections.__setitem__, broken, {"connected": time.time()})
+            statuses = [get(server, "/until_disconnect/x")[0] for _ in range(2)]
+            blockingCallFromThread(reactor, server.connections.pop, broken)
+            print(statuses)
+
+        serve(visit, http_timeout=0.5)
+    """
+    assert printed(script) == [503, 503]
+
+
 def test_kill_all_applications_cancels_every_application():
     script = """
         def visit(server):

@@ -97,6 +97,7 @@ class H1Connection:
         "_is_continue_due",
         "_is_described",
         "_is_draining",
+        "_is_error",
         "_is_in_burst",
         "_is_next_scheduled",
         "_is_peer_finished",
@@ -154,6 +155,7 @@ class H1Connection:
         self._is_peer_finished = False
         self._is_described = False
         self._is_draining = False
+        self._is_error = False
         self.is_head_sent = False
         self.is_peer_trusted = False
         self._is_next_scheduled = False
@@ -309,6 +311,7 @@ class H1Connection:
         self._sends_trailers = sends_trailers = trailers and has_body and head.accepts_trailers
         # RFC 9110 section 8.6: no Content-Length in a 204; nor beside the chunks that trailers need.
         self._block, length, close = self._encode(status, headers, sends_trailers or status == 204)
+        self._is_error = status >= 400
         if close or self._is_continue_due:
             # A client that was never told to continue may send its body or not: only closing tells requests apart.
             self._close_after = True
@@ -594,6 +597,11 @@ class H1Connection:
                 block += CHUNKED
             else:
                 self._close_after = True
+        if not self._parser.is_request_whole and (length is not None or self._is_error):
+            # RFC 9112 section 9.6: say that the connection closes, where `_response_ended` is going to close it. Who
+            # refuses a request does not go on to read it.
+            remaining = self._parser.remaining_bytes
+            self._close_after = self._close_after or remaining is None or remaining > MAX_DISCARDED
         if self._close_after:
             return block + CLOSE + b"\r\n"
         if head.http_version == "1.0":

@@ -103,7 +103,9 @@ class TestBodies:
         assert answer == {"by": "curl", **summary(big_file.read_bytes())}
 
     def test_too_large_request_is_413(self, client: httpx.Client) -> None:
-        assert client.post("/form", data={"by": "x" * 9_000_000}).status_code == 413
+        response = client.post("/form", data={"by": "x" * 9_000_000})
+        assert response.status_code == 413
+        assert response.headers.get("connection") == "close", "it was answered before it was read, and is not read on"
         assert client.get("/").status_code == 200
 
     def test_stream_arrives_whole(self, client: httpx.Client) -> None:

@@ -19,7 +19,7 @@ from tests.support.server_process import ServerProcess
 
 MB = 1024 * 1024
 MAX_GROWTH = 20 * MB
-ANSWER_S = 1.0  # within which others are answered meanwhile
+ANSWER_S = 2.0  # within which others are answered meanwhile
 SLOW_CONNECTIONS = 500
 HEAD_LIMIT_S = 2
 
