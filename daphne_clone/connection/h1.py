@@ -293,6 +293,7 @@ class H1Connection:
     def request_ended(self) -> None:
         if self._phase == _LINGER:
             return
+        self._is_continue_due = False
         self._phase = _ANSWER
         self._read_deadline = inf
         if self._is_body_paused:

@@ -343,6 +343,8 @@ class RequestParser:
 
     def _request_line(self, line: bytes) -> RequestLine:
         """A request line that the table does not have (RFC 9112 section 3)."""
+        if b"\n" in line:
+            raise _bad("a bare LF")  # before all else, for in pieces the line would have ended there
         parts = line.split(b" ")
         if len(parts) != 3 or TOKEN.fullmatch(parts[0]) is None:
             raise _bad("a malformed request line")
