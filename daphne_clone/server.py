@@ -442,8 +442,10 @@ class Server:
         try:
             # asgiref's TypedDicts say what scope and messages hold; here they are being made.
             running = self.application(scope, queue.get, send)  # type: ignore[arg-type]
-        except Exception as error:  # noqa: BLE001  # the application's, from calling it
+        except BaseException as error:
             self._application_ended(protocol, error)
+            if not isinstance(error, Exception):
+                raise
             return None
         details["application_instance"] = self._loop.create_task(
             # Each in a context of its own: what one application sets, the next must not see, whoever's send() or
@@ -460,8 +462,10 @@ class Server:
         """
         try:
             await running
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the application's; reported or answered
+        except BaseException as error:  # the application's, of whatever kind: reported, and answered with 500
             self._application_ended(protocol, error)
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+                raise  # these are meant for the loop, or come from it
         else:
             del self.connections[protocol]
             if not protocol.is_complete:

@@ -224,7 +224,7 @@ class RequestParser:
             RequestRefused: What is wrong; the parser ignores everything from then on. What the sink was told before
                 stands.
         """
-        if data == self._remembered and self.is_between_requests:
+        if data == self._remembered and self.is_between_requests and not self._head_bytes:
             assert self._remembered_head is not None, "the head is remembered with its bytes"
             self.is_between_requests = False
             self.is_request_whole = True
@@ -276,7 +276,7 @@ class RequestParser:
 
     def _receive_head(self, data: bytes) -> bytes:
         """Parse from the head; returns what lies behind it."""
-        if self.is_between_requests:
+        if self.is_between_requests and not self._head_bytes:
             self.is_between_requests = False
             end = data.find(b"\r\n\r\n")
             if 0 < end <= self._fast_limit:
@@ -300,6 +300,7 @@ class RequestParser:
 
     def _receive_lines(self, data: bytes) -> bytes:
         """The general path: a head in pieces, or one that may pass a limit; line by line as they become whole."""
+        self.is_between_requests = False
         partial = self._partial
         partial += data
         while True:
@@ -319,8 +320,12 @@ class RequestParser:
                 raise _bad("a bare LF")
             line = line[:-1]
             if self._line is None:
-                if line:  # RFC 9112 section 2.2: empty lines before the request line are ignored
+                if line:
                     self._line = self._request_line(line)
+                elif not partial:
+                    # RFC 9112 section 2.2: empty lines before a request line are ignored. They count towards the
+                    # head's limit, but begin nothing.
+                    self.is_between_requests = True
             elif line:
                 self._line_count += 1
                 if self._line_count > self._limits.fields:
