@@ -1,7 +1,8 @@
 """The command line: arguments become Settings, the application is loaded, a server runs; the only module that exits.
 
-Exit status: 0 after a normal end, 1 when the application cannot be loaded or the server failed, 2 for an option that
-cannot be used, 130 after an interrupt before the server ran.
+Exit status: 0 after a normal end, 1 when the application cannot be loaded or an endpoint not be listened on, 2 for an
+option that cannot be used, 3 when the application refuses to start, 130 after an interrupt before the server ran, 128
+and the signal's number after a stop that was cut short.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class CommandLineInterface:
         if not settings.application:
             self.parser.error(_missing_application(resolved.given))
         if settings.env_file is not None:
-            _load_env_file(settings.env_file)
+            load_env_file(settings.env_file)
         logs.configure(settings)
         for variable, expected in unknown_variables(os.environ).items():
             _logger.warning("%s has no effect: expected %s", variable, expected)
@@ -256,7 +257,12 @@ def _as_given(error: ConfigurationError, given: Mapping[str, Given]) -> Configur
     return ConfigurationError(given[row.name].label, error.value, error.allowed)
 
 
-def _load_env_file(path: str) -> None:
+def load_env_file(path: str) -> None:
+    """Put the variables of a file into the environment, for the application; those that are set already win.
+
+    Raises:
+        ConfigurationError: python-dotenv is missing, or the file cannot be read.
+    """
     try:
         from dotenv import load_dotenv  # noqa: PLC0415  # an optional extra
     except ImportError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daphne_clone import reactor
 from daphne_clone.asgi.application import adapt, load_application
-from daphne_clone.cli import build_server, endpoint_strings
+from daphne_clone.cli import build_server, endpoint_strings, load_env_file
 from daphne_clone.errors import ConfigurationError
 from daphne_clone.observe import logs
 from daphne_clone.settings import settings_from_options
@@ -23,6 +23,8 @@ _NOT_FOR_GUESTS = ("loop", "log_config", "log_fmt", "log_level", "use_colors", "
 
 def run(app: Callable[..., object] | str, options: Mapping[str, object]) -> int:
     settings = settings_from_options(**options)
+    if settings.env_file is not None:
+        load_env_file(settings.env_file)
     logs.configure(settings)
     reactor.install(settings.loop)
     server = _make_server(app, settings)

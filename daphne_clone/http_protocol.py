@@ -117,6 +117,7 @@ class WebRequest:
         "_scope",
         "_sends_trailers",
         "_sent",
+        "_started",
         "_state",
         "_status",
         "_unbroken",
@@ -139,6 +140,7 @@ class WebRequest:
         self.is_complete = False
         self._head: RequestHead | None = None
         self._scope: dict[str, Any] | None = None
+        self._started = 0.0  # on the server's clock: the time of day may be set forward
         self._state = _NOT_STARTED
         self._status = 0
         self._response_headers: Iterable[Field] = ()
@@ -159,6 +161,7 @@ class WebRequest:
     def request_received(self, head: RequestHead) -> None:
         server, channel = self.server, self.channel
         self._head = head
+        self._started = server.clock.now
         self.client_addr, self.server_addr = channel.client, channel.server
         scheme, root_path = channel.scheme, server.root_path
         if channel.is_peer_trusted and (head.root_path is not None or server.forwarding is not None):
@@ -300,7 +303,7 @@ class WebRequest:
     def check_timeouts(self) -> None:
         """End an exchange whose application takes longer than ``http_timeout``."""
         limit = self.server.http_timeout
-        if not limit or self._state >= _COMPLETE or time() - self.request_start < limit:
+        if not limit or self._state >= _COMPLETE or self.server.clock.previous - self._started < limit:
             return
         if self._state == _NOT_STARTED:
             self._answer_error(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -318,6 +321,11 @@ class WebRequest:
     def knows_of_disconnect(self) -> bool:
         """The application has been given ``http.disconnect``."""
         return self.application_queue is not None and self.application_queue.is_end_taken
+
+    @property
+    def waits_for_peer(self) -> bool:
+        """The application is held until the peer has read; that has a deadline of its own."""
+        return self._is_sending_file or bool(self._room_waiters)
 
     def describe(self) -> str:
         """Method and path, for the log."""

@@ -10,6 +10,7 @@ their deadline.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import platform
@@ -85,7 +86,7 @@ class Server:
         server_name: Value of the ``Server`` field; empty for none.
         settings: Everything Daphne has no argument for; what it has one for is taken from the arguments.
 
-    The WebSocket arguments are those of Daphne; the WebSocket side reads them.
+    The WebSocket arguments are kept for the WebSocket side, which is not there yet: they have no effect so far.
 
     Attributes:
         listening_addresses: ``(host, port)`` of each TCP socket listened on.
@@ -147,6 +148,10 @@ class Server:
         self.server_name = server_name
         self.settings = settings if settings is not None else Settings()
         self.limit_concurrency = self.settings.limit_concurrency
+        try:
+            server_name.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ConfigurationError("--server-name", server_name, "text that latin-1 can hold") from None
         if not self.endpoints:
             raise ConfigurationError("endpoints", self.endpoints, "at least one endpoint to listen on")
         self.trusted_peers = TrustedPeers(self.settings.forwarded_allow_ips)
@@ -193,8 +198,12 @@ class Server:
         except (KeyboardInterrupt, SystemExit):
             # From the application: asyncio lets these two through, out of the loop.
             _log.warning("The application raised KeyboardInterrupt or SystemExit: stopping")
-            loop.run_until_complete(self._shut_down())
+            self._stopping = loop.create_task(self._shut_down(), name="daphne_clone stop")
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(self._stopping)
         loop.run_until_complete(self._close_loop())
+        if self._signals is not None:
+            self._signals.ignore()
 
     def stop(self) -> None:
         """Begin to stop, gracefully; to be called in the reactor's thread. Before `run`, it prevents the start."""
@@ -217,23 +226,30 @@ class Server:
         """
         from daphne_clone.reactor import for_running_loop  # noqa: PLC0415  # only here
 
+        if self.abort_start:
+            return
         loop = asyncio.get_running_loop()
         self._is_guest = True
         self._prepare(for_running_loop(loop), loop)
+        reasons: set[asyncio.Future[object]] = {loop.create_task(self._stop_requested.wait())}
         if shutdown_trigger is None:
             self._signals = StopSignals(loop, self._signal_received)
-            shutdown_trigger = self._stop_requested.wait
+        else:
+            reasons.add(asyncio.ensure_future(shutdown_trigger()))
         try:
             await self._start()
-            await shutdown_trigger()
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for reason in reasons:
+                reason.cancel()
             self._stopping = loop.create_task(self._shut_down(), name="daphne_clone stop")
-            await asyncio.wait({self._stopping})
-            if self._signals is not None:
-                self._signals.ignore()
-            self._reactor.stop()
-            await asyncio.sleep(0)  # for its last events
-            self._reactor.release()
+            try:
+                await asyncio.gather(self._stopping, return_exceptions=True)
+            finally:
+                if self._signals is not None:
+                    self._signals.ignore()
+                self._reactor.stop()
+                self._loop.call_soon(self._reactor.release)  # behind its last events
 
     def _prepare(self, reactor: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401  # see _reactor
         self._reactor = reactor
@@ -404,7 +420,7 @@ class Server:
         tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
         for task in tasks:
             task.cancel()
-        if tasks:
+        if tasks and not self.was_cut_short:  # those have had their time
             await asyncio.wait(tasks, timeout=_CANCEL_GRACE_S)
         await self._loop.shutdown_asyncgens()
 
@@ -503,6 +519,9 @@ class Server:
             gone = details.get("disconnected")
             task = details.get("application_instance")
             if gone is None or task is None or now - gone < self.application_close_timeout:
+                continue
+            if protocol.waits_for_peer:
+                details["disconnected"] = now  # who reads is not gone, whatever its FIN said
                 continue
             if not details.setdefault("killed", False):
                 details["killed"] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ class ReceiveQueue(asyncio.Queue[Message]):
     """An `asyncio.Queue` for one exchange: it counts octets, can be closed for good, and tells when it is read.
 
     It bounds nothing itself: whoever fills it looks at `pending_bytes` and stops the peer. The base class's constructor
-    is not called: it sets up what these methods do not use, in 0.4 us.
+    is not called: it sets up what these methods do not use, in 0.4 us. ``join`` and ``task_done`` are not for it.
 
     Args:
         loop: The loop of the application.
@@ -38,6 +39,12 @@ class ReceiveQueue(asyncio.Queue[Message]):
         self.pending_bytes = 0
         self._on_wait: Callable[[], None] | None = None
         self.on_taken: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        # The base class's would ask for what its constructor sets up.
+        return f"<{type(self).__name__} of {len(self._queue)}{' closed' if self._last is not None else ''}>"
+
+    __str__ = __repr__
 
     def put_nowait(self, item: Message, size: int = 0) -> None:
         """Add a message that stands for ``size`` octets; it is dropped when the queue has been closed."""
@@ -129,6 +136,8 @@ class ReceiveQueue(asyncio.Queue[Message]):
         try:
             await waiter
         except asyncio.CancelledError:
+            with contextlib.suppress(ValueError):  # it is not among them any more when it was woken
+                self._waiters.remove(waiter)
             # A message may have come for this waiter in the same turn of the loop: it must wake another instead.
             if waiter.done() and not waiter.cancelled() and self._queue:
                 self._wake_one()

@@ -61,6 +61,9 @@ MAX_DISCARDED = 65_536
 # What may wait unparsed behind the current request before reading stops.
 MAX_PIPELINED = 65_536
 
+# Octets parsed in one turn of the loop where each may cost much: heads and chunks, not bodies of known length.
+_MAX_TURN = 32_768
+
 # How long a peer may take to read the last answer and close; as nginx's lingering_timeout.
 LINGER_S = 5.0
 
@@ -93,6 +96,7 @@ class H1Connection:
         "_exchange",
         "_framing",
         "_head",
+        "_held",
         "_is_body_paused",
         "_is_continue_due",
         "_is_described",
@@ -148,6 +152,7 @@ class H1Connection:
         self._burst: list[bytes] = []  # parts of a body, gathered in this turn of the loop
         self._burst_size = 0
         self._is_in_burst = False
+        self._held = b""  # received, and to be parsed in the next turn
         self._is_body_paused = False
         self._is_reading_paused = False
         self._is_receiving = False
@@ -181,6 +186,15 @@ class H1Connection:
     def dataReceived(self, data: bytes) -> None:
         if self._phase == _LINGER:
             return
+        if self._held:
+            self._held += data
+            return
+        if len(data) > _MAX_TURN and (self._phase != _BODY or self._parser.remaining_bytes is None):
+            # A read can hold 40,000 chunks of one octet, a tenth of a second's work: others have their turn in between.
+            self._held = data[_MAX_TURN:]
+            data = data[:_MAX_TURN]
+            self._update_reading()
+            self.factory.call_soon(self._receive_held)
         self._is_receiving = True
         try:
             self._receive(data)
@@ -191,6 +205,12 @@ class H1Connection:
         if self._exchange is None:
             self._between_requests()
         if len(self._parser.pending) > MAX_PIPELINED and self._phase != _LINGER:
+            self._update_reading()
+
+    def _receive_held(self) -> None:
+        held, self._held = self._held, b""
+        self.dataReceived(held)
+        if self._phase != _LINGER:
             self._update_reading()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -413,7 +433,8 @@ class H1Connection:
         self._phase = _LINGER
         self._read_deadline = self._write_deadline = inf
         self.factory.connections.discard(self)
-        pending = self._parser.take_pending()
+        pending = self._parser.take_pending() + self._held
+        self._held = b""
         self.transport.unregisterProducer()
         if self._is_reading_paused:
             self.transport.resumeProducing()
@@ -449,8 +470,12 @@ class H1Connection:
         self._is_draining = True
         if not self.is_head_sent:
             self._close_after = True
-        if self._exchange is None and self._parser.is_between_requests:
-            self._close()
+        if self._exchange is None:
+            if self._parser.is_between_requests:
+                self._close()
+            else:
+                # A head under way is waited for, but not as long as it might otherwise take.
+                self._read_deadline = min(self._read_deadline, self.factory.clock.now + LINGER_S)
 
     # Inside
 
@@ -515,7 +540,7 @@ class H1Connection:
         return True
 
     def _update_reading(self) -> None:
-        pause = self._is_body_paused or len(self._parser.pending) > MAX_PIPELINED
+        pause = self._is_body_paused or bool(self._held) or len(self._parser.pending) > MAX_PIPELINED
         if pause != self._is_reading_paused:
             self._is_reading_paused = pause
             if pause:

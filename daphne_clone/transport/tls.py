@@ -16,7 +16,7 @@ from daphne_clone.errors import ListenError
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 
 # How long a close waits for the peer's close_notify. asyncio's default is half a minute; many clients never send one.
-SHUTDOWN_TIMEOUT_S: Final = 5.0
+SHUTDOWN_TIMEOUT_S: Final = 2.0
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\s*", re.DOTALL)
 

@@ -58,7 +58,8 @@ class DefaultFields:
             return
         self._second = second
         date = [(b"date", formatdate(second, usegmt=True).encode("ascii"))] if self._date else []
-        self.fields = [*self._server, *date, *self._extra]
+        own = {name for name, _ in self._extra}
+        self.fields = [*(field for field in (*self._server, *date) if field[0] not in own), *self._extra]
         self.block = b"".join(b"%b: %b\r\n" % field for field in self.fields)
 
     def block_without(self, names: set[bytes]) -> bytes:

@@ -132,7 +132,10 @@ def test_the_scheme_is_one_of_four_and_the_last_said(values: list[bytes], scheme
 
 def test_names_are_compared_without_their_case() -> None:
     reader = forwarding(address="X-REAL-ip", proto="X-SCHEME")
-    assert reader.apply([(b"x-real-ip", b"1.2.3.4"), (b"x-scheme", b"https")], PEER, "http") == (["1.2.3.4", 0], "https")
+    assert reader.apply([(b"x-real-ip", b"1.2.3.4"), (b"x-scheme", b"https")], PEER, "http") == (
+        ["1.2.3.4", 0],
+        "https",
+    )
 
 
 def test_the_peers_own_list_is_left_as_it_is() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -17,11 +17,13 @@ from twisted.python.failure import Failure
 from daphne_clone.asgi.extensions import http_extensions
 from daphne_clone.connection.h1 import H1Connection
 from daphne_clone.connection.shared import CoarseClock, Timeouts
-from daphne_clone.errors import RequestRefused
 from daphne_clone.interfaces import Limits, RequestHead
 from daphne_clone.wire.fields import DefaultFields
 from daphne_clone.wire.h1_request import LineTable
 from daphne_clone.wire.h1_response import HeadEncoder
+
+if TYPE_CHECKING:
+    from daphne_clone.errors import RequestRefused
 
 PEER = IPv4Address("TCP", "192.0.2.1", 50_000)
 HOST = IPv4Address("TCP", "192.0.2.2", 80)
@@ -32,6 +34,7 @@ class Transport:
 
     Attributes:
         written: Every piece written while writing was possible.
+        calls: How often `write` or `writeSequence` was called.
         lost_writes: Pieces written after the end, which a real transport drops.
         is_reading: False while reading is paused.
         backlog: What `getWriteBufferSize` answers; set by the test.
@@ -44,6 +47,7 @@ class Transport:
         self.protocol: Any = None
         self.peer, self.host = peer, host
         self.written: list[bytes] = []
+        self.calls = 0
         self.lost_writes: list[bytes] = []
         self.producer: Any = None
         self.is_reading = True
@@ -88,12 +92,17 @@ class Transport:
     # ITransport and IConsumer
 
     def write(self, data: bytes) -> None:
+        self.calls += 1
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
         assert isinstance(data, bytes)
         (self.written if self.is_open else self.lost_writes).append(data)
 
     def writeSequence(self, data: Any) -> None:
+        self.calls += 1
         for piece in data:
-            self.write(piece)
+            self._write(piece)
 
     def loseConnection(self) -> None:
         self._is_closing = True

@@ -48,7 +48,7 @@ def status_of(pieces: list[bytes], limits: Limits | None = None) -> int | None:
         (b"3\r\n\r\n\n\r\n0\r\n\r\n", b"\r\n\n", []),
         (b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", b"0123456789" * 2, []),
         (b"0000000000000001\r\nx\r\n0\r\n\r\n", b"x", []),
-        (b"1;ext=\"v\";x\r\nx\r\n0;last\r\n\r\n", b"x", []),
+        (b'1;ext="v";x\r\nx\r\n0;last\r\n\r\n', b"x", []),
         (b"1;\r\nx\r\n0;\r\n\r\n", b"x", []),
         (b"1;a b\tc\xff\r\nx\r\n0\r\n\r\n", b"x", []),
         (b"1\r\nx\r\n0\r\nA: 1\r\nB: 2\r\n\r\n", b"x", [b"A: 1", b"B: 2"]),
@@ -89,7 +89,24 @@ def test_bytes_of_a_size_and_of_an_extension(byte: int) -> None:
 
 @pytest.mark.parametrize(
     "size",
-    [b"", b" 1", b"1 ", b"\t1", b"1\t", b"+1", b"-1", b"0x1", b"1_0", b"1.0", b"g", b"1,", b"1 ;x", b"00000000000000001", b"1\r", b"\xd9\xa3"],
+    [
+        b"",
+        b" 1",
+        b"1 ",
+        b"\t1",
+        b"1\t",
+        b"+1",
+        b"-1",
+        b"0x1",
+        b"1_0",
+        b"1.0",
+        b"g",
+        b"1,",
+        b"1 ;x",
+        b"00000000000000001",
+        b"1\r",
+        b"\xd9\xa3",
+    ],
 )
 def test_no_size(size: bytes) -> None:
     for pieces in splits(size + b"\r\nx\r\n0\r\n\r\n"):

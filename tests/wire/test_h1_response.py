@@ -140,7 +140,9 @@ def test_what_an_application_may_not_send(headers: Any) -> None:
         encoder.encode(200, headers)
 
 
-@pytest.mark.parametrize("headers", [1, None, [1], [(b"a",)], [("a", b"b")], [(b"a", "b")], [(b"a b", b"")], [(b"", b"")]], ids=repr)
+@pytest.mark.parametrize(
+    "headers", [1, None, [1], [(b"a",)], [("a", b"b")], [(b"a", "b")], [(b"a b", b"")], [(b"", b"")]], ids=repr
+)
 def test_fields_outside_a_head_are_checked_too(headers: Any) -> None:
     with pytest.raises(ApplicationProtocolError, match="links"):
         encode_fields(headers, "links")
@@ -155,13 +157,24 @@ def test_fields_outside_a_head() -> None:
 
 
 def test_framing_fields_of_the_application_are_dropped() -> None:
-    fields = [(b"Transfer-Encoding", b"gzip, chunked"), (b"transfer-encoding", b"chunked"), (b"Keep-Alive", b"timeout=5")]
+    fields = [
+        (b"Transfer-Encoding", b"gzip, chunked"),
+        (b"transfer-encoding", b"chunked"),
+        (b"Keep-Alive", b"timeout=5"),
+    ]
     assert encode([*fields, (b"x", b"1")]) == (b"HTTP/1.1 200 OK\r\nx: 1\r\n", None, False)
 
 
 @pytest.mark.parametrize(
     ("value", "close"),
-    [(b"close", True), (b"Close", True), (b"keep-alive, CLOSE", True), (b"keep-alive", False), (b"upgrade", False), (b"", False)],
+    [
+        (b"close", True),
+        (b"Close", True),
+        (b"keep-alive, CLOSE", True),
+        (b"keep-alive", False),
+        (b"upgrade", False),
+        (b"", False),
+    ],
 )
 def test_connection_is_not_sent_but_close_is_reported(value: bytes, close: bool) -> None:
     assert encode([(b"Connection", value)]) == (b"HTTP/1.1 200 OK\r\n", None, close)
@@ -269,14 +282,26 @@ def test_what_is_kept_is_bounded() -> None:
 
 def test_long_fields_and_secrets_are_not_kept() -> None:
     encoder = new_encoder()
-    encoder.encode(200, [(b"x", b"y" * 300), (b"Set-Cookie", b"secret"), (b"location", b"secret"), (b"etag", b"secret")])
+    encoder.encode(
+        200, [(b"x", b"y" * 300), (b"Set-Cookie", b"secret"), (b"location", b"secret"), (b"etag", b"secret")]
+    )
     assert not any(b"secret" in line or len(line) > HeadEncoder.MAX_LINE for line in encoder._lines.values())
 
 
 def test_what_is_kept_never_changes_what_is_written() -> None:
     """Heads of all kinds through one encoder, against each through a new one."""
     chance = random.Random(5)
-    names = [b"a", b"A", b"content-type", b"Content-Length", b"content-length", b"connection", b"server", b"Date", b"x y"]
+    names = [
+        b"a",
+        b"A",
+        b"content-type",
+        b"Content-Length",
+        b"content-length",
+        b"connection",
+        b"server",
+        b"Date",
+        b"x y",
+    ]
     names += [b"transfer-encoding", b"set-cookie", b"x-op", b""]
     values = [b"1", b"2", b"close", b"", b"\xff", b"a\r\nb", b"x" * 300]
 
@@ -310,9 +335,8 @@ def test_what_is_kept_never_changes_what_is_written() -> None:
 def test_a_refusal_says_its_status_and_closes() -> None:
     defaults = DefaultFields("daphne", [], True, 0)
     assert encode_refusal(HTTPStatus.BAD_REQUEST, defaults) == (
-        b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 16\r\nserver: daphne\r\n"
-        + DATE
-        + b"connection: close\r\n\r\n400 Bad Request\n"
+        b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 16\r\n"
+        b"server: daphne\r\n" + DATE + b"connection: close\r\n\r\n400 Bad Request\n"
     )
 
 

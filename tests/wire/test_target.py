@@ -109,7 +109,21 @@ def test_a_path_is_decoded_once_and_never_fails(path: bytes, text: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b"", b"a", b"A.example", b"a:80", b"a:", b":80", b"127.0.0.1:8000", b"[::1]", b"[::1]:80", b"[v1.a:b]", b"a_b", b"x%20y", b"a,b"],
+    [
+        b"",
+        b"a",
+        b"A.example",
+        b"a:80",
+        b"a:",
+        b":80",
+        b"127.0.0.1:8000",
+        b"[::1]",
+        b"[::1]:80",
+        b"[v1.a:b]",
+        b"a_b",
+        b"x%20y",
+        b"a,b",
+    ],
 )
 def test_hosts(host: bytes) -> None:
     if host == b"[v1.a:b]":
@@ -119,8 +133,32 @@ def test_hosts(host: bytes) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b" ", b"a b", b"a\t", b"a/", b"a?", b"a#", b"a@b", b"a:b", b"a:123456", b"a:-1", b"a:80:80", b"::1", b"[::1", b"::1]",
-     b"[]", b"[::1]x", b"[::1]:x", b"[g]", b"a\x00", b"\xc3\xa5", b'"a"', b"<a>", b"a\\b", b"a\n"],
+    [
+        b" ",
+        b"a b",
+        b"a\t",
+        b"a/",
+        b"a?",
+        b"a#",
+        b"a@b",
+        b"a:b",
+        b"a:123456",
+        b"a:-1",
+        b"a:80:80",
+        b"::1",
+        b"[::1",
+        b"::1]",
+        b"[]",
+        b"[::1]x",
+        b"[::1]:x",
+        b"[g]",
+        b"a\x00",
+        b"\xc3\xa5",
+        b'"a"',
+        b"<a>",
+        b"a\\b",
+        b"a\n",
+    ],
 )
 def test_no_hosts(host: bytes) -> None:
     assert not is_host(host)
