@@ -167,9 +167,11 @@ class LoopTransport(WriteFlow):
         self.disconnecting = True
         self._stop_writing()
         # The reset is a courtesy, and a socket that is broken already has sent its own.
+        # Under TLS on asyncio there may be no socket any more, though nobody has been told of the loss yet.
+        own_socket = self._transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            if isinstance(self._peer, IPv4Address | IPv6Address):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            if own_socket is not None and isinstance(self._peer, IPv4Address | IPv6Address):
+                own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
 
     def loseWriteConnection(self) -> None:

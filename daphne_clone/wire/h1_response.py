@@ -31,6 +31,12 @@ _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.en
 _PLAIN, _DROPPED, _LENGTH, _CONNECTION, _DEFAULT = range(5)
 
 
+# RFC 9110 section 6.5.1: what decides on framing, routing or how the content is read comes too late in a trailer.
+_NEVER_TRAILERS = frozenset(
+    (b"connection", b"content-encoding", b"content-length", b"content-range", b"content-type", b"host", b"te")
+    + (b"trailer", b"transfer-encoding", b"upgrade")
+)
+
 # Longer heads are seldom the same twice, and comparing them takes time too.
 _MAX_LAST = 16
 
@@ -186,6 +192,8 @@ def encode_fields(headers: Iterable[Field], key: str) -> bytes:
                 raise ApplicationProtocolError(f"{key}: {name!r} is no field name")
             if value.translate(None, VALUE_BYTES):
                 raise ApplicationProtocolError(f"{key}: the value of {name!r} holds a control byte")
+            if name.lower() in _NEVER_TRAILERS:
+                raise ApplicationProtocolError(f"{key}: {name!r} can only stand in a head")
             lines.append(b"%b: %b\r\n" % (name.lower(), value))
     except (TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ApplicationProtocolError):

@@ -346,3 +346,9 @@ def test_a_refusal_of_head_has_no_body_but_its_length() -> None:
     head = encode_refusal(HTTPStatus.NOT_IMPLEMENTED, defaults, head_only=True)
     assert whole == head + b"501 Not Implemented\n"
     assert head.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("name", [b"content-length", b"Transfer-Encoding", b"host"])
+def test_a_field_that_only_a_head_can_have_is_no_trailer(name: bytes) -> None:
+    with pytest.raises(ApplicationProtocolError, match="only stand in a head"):
+        encode_fields([(name, b"1")], "headers")
