@@ -33,8 +33,18 @@ _PLAIN, _DROPPED, _LENGTH, _CONNECTION, _DEFAULT = range(5)
 
 # RFC 9110 section 6.5.1: what decides on framing, routing or how the content is read comes too late in a trailer.
 _NEVER_TRAILERS = frozenset(
-    (b"connection", b"content-encoding", b"content-length", b"content-range", b"content-type", b"host", b"te")
-    + (b"trailer", b"transfer-encoding", b"upgrade")
+    (
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"host",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 
 # Longer heads are seldom the same twice, and comparing them takes time too.
