@@ -274,7 +274,10 @@ class WebRequest:
             if self._is_client_finished:
                 self.server.protocol_still_connected(self)
             if not more:
-                self._body_ended()
+                if self._sends_trailers:
+                    self._state = _TRAILERS
+                else:
+                    self._complete()
                 return None
             self._unbroken += len(body) + MESSAGE_OVERHEAD
             return self._room() if self.channel.is_writing_paused or self._unbroken > MAX_UNBROKEN else None

@@ -1065,13 +1065,13 @@ def test_a_request_that_takes_too_long_is_503() -> None:
     on_loop(scenario)
 
 
-def test_a_response_that_is_complete_is_never_too_late(now: list[float]) -> None:
+def test_a_response_that_is_complete_is_never_too_late() -> None:
     async def scenario(case: Case) -> None:
         case.server.http_timeout = 10
         case.request()
         await case.start()
         await case.body(b"x")
-        now[0] += 100
+        case.server.clock.previous += 100
         case.exchange.check_timeouts()
         assert not case.channel.is_aborted
         assert case.server.known[case.exchange] == "connected"
