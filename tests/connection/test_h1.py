@@ -1141,6 +1141,41 @@ def test_a_body_that_is_whole_needs_no_pause(factory: Factory) -> None:
     assert len(factory.exchanges) == 2
 
 
+MANY_CHUNKS = b"1\r\nx\r\n" * 40_000
+
+
+def test_a_large_read_is_parsed_in_several_turns(factory: Factory) -> None:
+    """Others have theirs in between, and nothing more is read meanwhile."""
+    transport, exchange = requested(factory, get(b"Transfer-Encoding: chunked") + MANY_CHUNKS + b"0\r\n\r\n" + GET)
+    assert 0 < len(exchange.body) < 20_000
+    assert not transport.is_reading
+    transport.protocol.dataReceived(GET)  # was on its way
+    factory.turn()
+    assert exchange.body == b"x" * 40_000
+    assert exchange.names[-1] == "ended"
+    assert transport.is_reading
+    answering(factory)
+    exchange.answer()
+    factory.turn()
+    assert transport.data == OK * 3
+
+
+def test_a_large_read_that_has_waited_counts_before_the_connection_is_lost_only(factory: Factory) -> None:
+    for end in ("lost", "abort", "broken"):
+        data = MANY_CHUNKS if end != "broken" else b"broken\r\n" + MANY_CHUNKS
+        transport, exchange = requested(factory, get(b"Transfer-Encoding: chunked") + data)
+        before = len(exchange.events)
+        if end == "broken":
+            exchange.channel.refuse(HTTPStatus.BAD_REQUEST)
+        elif end == "abort":
+            exchange.channel.abort()
+        else:
+            transport.lose()
+            before += 1
+        factory.turn()
+        assert len(exchange.events) == before
+
+
 # Bodies that nobody wants
 
 
