@@ -58,6 +58,9 @@ _DRAIN_POLL_S = 0.05
 # How long applications have to end once they are cancelled at the end of a stop, in seconds.
 _CANCEL_GRACE_S = 2.0
 
+# Containers made before the youngest generation is collected, unless the application has asked for more, or for none.
+_COLLECT_AFTER = 10_000
+
 # uvicorn's status for an application that refuses to start; 1 is an endpoint that cannot be listened on.
 STATUS_LISTEN_FAILED = 1
 STATUS_STARTUP_FAILED = 3
@@ -316,9 +319,7 @@ class Server:
             if hasattr(address, "host") and hasattr(address, "port"):
                 self.listening_addresses.append((address.host, address.port))
         if not self._is_guest:
-            # What starting has made stays: leave it out of every later collection, which would find nothing in it.
-            gc.collect()
-            gc.freeze()
+            _settle_garbage_collector()
         self._announce()
         if self.ready_callable is not None:
             self.ready_callable()
@@ -596,6 +597,16 @@ class Server:
             self.proxy_forwarded_port_header,
             self.proxy_forwarded_proto_header,
         )
+
+
+def _settle_garbage_collector() -> None:
+    """Make the collector fit for serving, in a process that does nothing else (docs/decisions/0009)."""
+    # What starting has made stays: leave it out of every later collection, which would find nothing in it.
+    gc.collect()
+    gc.freeze()
+    youngest, *older = gc.get_threshold()
+    if 0 < youngest < _COLLECT_AFTER:
+        gc.set_threshold(_COLLECT_AFTER, *older)
 
 
 async def _settled(result: object) -> None:

@@ -33,12 +33,13 @@ class TrustedPeers:
         ConfigurationError: One of them is none of these.
     """
 
-    __slots__ = ("_everyone", "_networks", "_unix")
+    __slots__ = ("_everyone", "_known", "_networks", "_unix")
 
     def __init__(self, allowed: Iterable[str]) -> None:
         names = set(allowed)
         self._everyone = "*" in names
         self._unix = "unix" in names
+        self._known: dict[str | None, bool] = {}
         self._networks: list[IPv4Network | IPv6Network] = []
         for name in sorted(names - {"*", "unix"}):
             try:
@@ -49,6 +50,15 @@ class TrustedPeers:
 
     def trusts(self, host: str | None) -> bool:
         """Tell whether the peer at ``host`` (an address; None is a UNIX socket) is trusted."""
+        known = self._known.get(host)
+        if known is None:
+            # Once for each address, not for each connection: it takes 5 us. Bounded, for addresses come from outside.
+            if len(self._known) >= 1024:
+                self._known.clear()
+            known = self._known[host] = self._look_up(host)
+        return known
+
+    def _look_up(self, host: str | None) -> bool:
         if self._everyone:
             return True
         if host is None:
