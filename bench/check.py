@@ -1,4 +1,4 @@
-"""Asks a server for a scenario's answer and compares it with the right one, before anything is measured.
+"""Asks a server for an HTTP scenario's answer and compares it with the right one, before anything is measured.
 
 A server that drops half a body or closes every connection would otherwise look fast or slow for the wrong reason.
 """
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from bench.errors import MeasurementFailed
 
 if TYPE_CHECKING:
-    from bench.scenarios import Scenario
+    from bench.http_scenarios import HttpScenario
 
 _TIMEOUT_S = 5.0
 
 
-def check(port: int, scenario: Scenario) -> None:
+def check(port: int, scenario: HttpScenario) -> None:
     """Send the request twice over one connection, or once where the connection has to be closed.
 
     Raises:
@@ -37,7 +37,7 @@ def check(port: int, scenario: Scenario) -> None:
         raise MeasurementFailed(f"no valid answer: {type(error).__name__}: {error}") from error
 
 
-def _ask(connection: socket.socket, scenario: Scenario, *, serial: int) -> None:
+def _ask(connection: socket.socket, scenario: HttpScenario, *, serial: int) -> None:
     connection.sendall(scenario.request(serial))
     response = HTTPResponse(connection, method="POST" if scenario.body else "GET")
     with response:
@@ -48,7 +48,7 @@ def _ask(connection: socket.socket, scenario: Scenario, *, serial: int) -> None:
         raise MeasurementFailed(complaint)
 
 
-def complaint_about(status: int, body: bytes, scenario: Scenario) -> str | None:
+def complaint_about(status: int, body: bytes, scenario: HttpScenario) -> str | None:
     """What is wrong with an answer, or ``None``."""
     if status != 200:
         return f"answered {status} instead of 200"

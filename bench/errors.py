@@ -12,3 +12,15 @@ class MeasurementFailed(Exception):
 
     The text takes the place of the figures in the report.
     """
+
+
+class Unsupported(MeasurementFailed):
+    """A server does not have what the scenario is about.
+
+    Attributes:
+        label: what stands in the table instead of "failed".
+    """
+
+    def __init__(self, text: str, label: str) -> None:
+        super().__init__(text)
+        self.label = label

@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import check, load, procfs
+from bench import check, load, load_ws, procfs, ws_check
 from bench.errors import MeasurementFailed
-from bench.process import Ports, running
+from bench.http_scenarios import HttpScenario
+from bench.process import Ports, open_files, running
 
 if TYPE_CHECKING:
     from bench.scenarios import Scenario
     from bench.servers import Server
+    from bench.ws_scenarios import WebSocketScenario
 
 WARM_UP_S = 1
 _OVERHEAD_S = 0.8
 """Starting, checking and ending a server, on average over the peers; for the estimate only."""
+_OPENING_S = 0.0005
+"""Opening one of the many WebSocket connections that a scenario has of its own; for the estimate only."""
+_OTHER_FILES = 500
+"""Files that a server or the generator has open besides its connections: more than any of them has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The figures of one server on one scenario in one round.
+
+    What a scenario calls its ``unit`` stands in the place of a request: a message that has arrived, or a connection.
 
     Attributes:
         cpu_us: CPU time of the server's process tree for one request, in microseconds.
@@ -35,6 +44,9 @@ class Sample:
         server_share: part of the server's core that its tree used, 0 to 1.
         generator_share: part of its core that the load generator used, 0 to 1.
         foreign_share: part of either core, the larger one, that went to neither of the two, 0 to 1.
+        message_bytes: what the server sent for one WebSocket message, frame headers included; ``None`` where that was
+            not counted.
+        connection_bytes: what one idle connection adds to ``memory_bytes``; ``None`` where that was not measured.
     """
 
     requests_per_s: float
@@ -46,6 +58,8 @@ class Sample:
     server_share: float
     generator_share: float
     foreign_share: float
+    message_bytes: float | None = None
+    connection_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +68,15 @@ class Bench:
 
     Attributes:
         programs: directory of the environment's programs.
-        scratch: directory for the request files.
-        connections: how many connections ask at once, where the scenario allows that many.
+        ws_generator: the program that ``load_ws.build`` has made; ``None`` without WebSocket scenarios.
+        scratch: directory for what the load generators read.
+        connections: how many connections ask at once, where the scenario does not say it.
         seconds: length of one measurement.
     """
 
     programs: Path
     checkout: Path
+    ws_generator: Path | None
     scratch: Path
     ports: Ports
     server_core: int
@@ -74,23 +90,91 @@ class Bench:
         Raises:
             MeasurementFailed: see there.
         """
+        port = self.ports.take()
+        with (
+            open_files(scenario.connections_for(self.connections) + _OTHER_FILES),
+            running(server, programs=self.programs, checkout=self.checkout, port=port, core=self.server_core) as root,
+        ):
+            if isinstance(scenario, HttpScenario):
+                return self._requests(root, port, scenario)
+            ws_check.check(port, scenario)
+            if scenario.mode == "idle":
+                return self._idle(root, port, scenario)
+            return self._messages(root, port, scenario)
+
+    def _requests(self, root: int, port: int, scenario: HttpScenario) -> Sample:
         request_file = self.scratch / f"{scenario.name}.http"
         request_file.write_bytes(scenario.template())
-        connections = min(self.connections, scenario.max_connections)
-        port = self.ports.take()
-        with running(server, programs=self.programs, checkout=self.checkout, port=port, core=self.server_core) as root:
-            check.check(port, scenario)
-            load.run(port, request_file, connections=connections, seconds=WARM_UP_S)
-            begun = time.monotonic()
-            cpu_before, busy_before = procfs.cpu_seconds(procfs.read_tree(root)), self._busy()
-            result = load.run(port, request_file, connections=connections, seconds=self.seconds)
-            tree = procfs.read_tree(root)
-            cpu_s = procfs.cpu_seconds(tree) - cpu_before
-            server_busy, load_busy = (after - before for after, before in zip(self._busy(), busy_before, strict=True))
-            elapsed = time.monotonic() - begun
-            memory = procfs.memory_bytes(tree)
+        connections = scenario.connections_for(self.connections)
+        check.check(port, scenario)
+        load.run(port, request_file, connections=connections, seconds=WARM_UP_S)
+        before = self._look(root)
+        result = load.run(port, request_file, connections=connections, seconds=self.seconds)
+        return self._sample(root, before, result)
+
+    def _messages(self, root: int, port: int, scenario: WebSocketScenario) -> Sample:
+        """WebSocket connections on which something is always under way."""
+        with self._generating(port, scenario) as generator:
+            warm_up = generator.ready()
+            before = self._look(root)
+            result = generator.run()
+            sample = self._sample(root, before, result)
+        # A connection that failed while warming up is missing afterwards: it counts.
+        return replace(
+            sample,
+            errors=sample.errors + sum(warm_up.errors.values()),
+            message_bytes=result.bytes_received / result.requests,
+        )
+
+    def _idle(self, root: int, port: int, scenario: WebSocketScenario) -> Sample:
+        """WebSocket connections that are opened and left alone; what the other figures are about is their opening."""
+        empty = procfs.memory_bytes(procfs.read_tree(root))
+        before = self._look(root)
+        with self._generating(port, scenario) as generator:
+            opening = generator.ready()
+            sample = self._sample(root, before, opening)
+            left_alone = generator.run()
+            full = procfs.memory_bytes(procfs.read_tree(root))
+        return replace(
+            sample,
+            errors=sample.errors + sum(left_alone.errors.values()),
+            memory_bytes=full,
+            connection_bytes=(full - empty) / opening.requests,
+        )
+
+    def _generating(self, port: int, scenario: WebSocketScenario) -> AbstractContextManager[load_ws.Generator]:
+        assert self.ws_generator is not None, "built for every run that has WebSocket scenarios"
+        plan_file = self.scratch / f"{scenario.name}.plan"
+        plan_file.write_bytes(scenario.plan())
+        return load_ws.generating(
+            self.ws_generator,
+            plan_file,
+            mode=scenario.mode,
+            port=port,
+            connections=scenario.connections_for(self.connections),
+            warm_up=WARM_UP_S,
+            seconds=self.seconds,
+        )
+
+    def _look(self, root: int) -> _Look:
+        return _Look(
+            at=time.monotonic(),
+            tree_s=procfs.cpu_seconds(procfs.read_tree(root)),
+            server_core_s=procfs.core_seconds(self.server_core),
+            load_core_s=procfs.core_seconds(self.load_core),
+        )
+
+    def _sample(self, root: int, before: _Look, result: load.LoadResult) -> Sample:
+        """The figures of the time since ``before``, in which the generator counted ``result``."""
+        after = self._look(root)
+        memory = procfs.memory_bytes(procfs.read_tree(root))
         if not result.requests:
-            raise MeasurementFailed(f"answered no request within {self.seconds} s")
+            raise MeasurementFailed(f"answered nothing within {result.duration_s:.0f} s")
+        cpu_s, elapsed = after.tree_s - before.tree_s, after.at - before.at
+        foreign_s = max(
+            after.server_core_s - before.server_core_s - cpu_s,
+            after.load_core_s - before.load_core_s - result.cpu_s,
+        )
         return Sample(
             requests_per_s=result.requests_per_s,
             cpu_us=cpu_s / result.requests * 1e6,
@@ -100,11 +184,18 @@ class Bench:
             errors=sum(result.errors.values()),
             server_share=cpu_s / elapsed,
             generator_share=result.core_share,
-            foreign_share=max(0.0, server_busy - cpu_s, load_busy - result.cpu_s) / elapsed,
+            foreign_share=max(0.0, foreign_s) / elapsed,
         )
 
-    def _busy(self) -> tuple[float, float]:
-        return procfs.core_seconds(self.server_core), procfs.core_seconds(self.load_core)
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A moment: CPU seconds used until then by the server's tree, and on both cores by anybody."""
+
+    at: float
+    tree_s: float
+    server_core_s: float
+    load_core_s: float
 
 
 def plan(
@@ -122,6 +213,7 @@ def plan(
                 yield scenario, round_number, server
 
 
-def estimated_seconds(servers: int, scenarios: int, rounds: int, seconds: int) -> float:
+def estimated_seconds(servers: int, scenarios: Sequence[Scenario], rounds: int, seconds: int) -> float:
     """How long a run takes, without the making of the environment."""
-    return servers * scenarios * rounds * (seconds + WARM_UP_S + _OVERHEAD_S)
+    opened = sum(scenario.connections_for(0) for scenario in scenarios)
+    return servers * rounds * (len(scenarios) * (seconds + WARM_UP_S + _OVERHEAD_S) + opened * _OPENING_S)

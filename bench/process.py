@@ -7,6 +7,7 @@ are signalled. The session also keeps Ctrl-C in the terminal from reaching the s
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -55,6 +56,24 @@ class Ports:
                     probe.bind(("127.0.0.1", port))
                     return port
         raise MeasurementFailed(f"no free port below {limit}")
+
+
+@contextmanager
+def open_files(wanted: int) -> Iterator[None]:
+    """Let what is started in the block have ``wanted`` files open, where the usual limit is lower.
+
+    Raises:
+        MeasurementFailed: nobody may have that many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise MeasurementFailed(f"needs {wanted:,} open files, and `ulimit -Hn` is {hard:,}")
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager

@@ -27,6 +27,8 @@ class Summary:
         requests_ratio: median over the rounds of this server's figure divided by the baseline's in the same round;
             ``None`` without a baseline.
         cpu_ratio: the same for CPU time a request.
+        connection_bytes: memory of an idle connection, ``None`` where it was not measured; likewise
+            ``connection_spread`` and ``connection_ratio``, which are to it what the other two are to CPU time.
         errors: of all rounds together.
         rounds: how many rounds went into the medians.
         baseline_bound: whether the generator limited the baseline's requests a second, which the ratio then overstates.
@@ -46,6 +48,10 @@ class Summary:
     cpu_ratio: float | None
     rounds: int
     baseline_bound: bool
+    message_bytes: float | None = None
+    connection_bytes: float | None = None
+    connection_spread: float | None = None
+    connection_ratio: float | None = None
 
     @property
     def generator_bound(self) -> bool:
@@ -76,20 +82,23 @@ class Results:
         about: what the run was made with: machine, settings, versions; goes into the report as it is.
         samples: by scenario, server and round.
         failures: by scenario and server, why there are no figures.
+        labels: by scenario and server, what a table says of a failure.
         interrupted: whether the run was ended before its plan was done.
     """
 
     about: dict[str, dict[str, str]]
     samples: dict[tuple[str, str], dict[int, Sample]] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    labels: dict[tuple[str, str], str] = field(default_factory=dict)
     interrupted: bool = False
 
     def add(self, scenario: str, server: str, round_number: int, sample: Sample) -> None:
         self.samples.setdefault((scenario, server), {})[round_number] = sample
 
-    def fail(self, scenario: str, server: str, reason: str) -> None:
+    def fail(self, scenario: str, server: str, reason: str, label: str = "failed") -> None:
         """Mark the cell as failed; figures of earlier rounds no longer count."""
         self.failures[scenario, server] = reason
+        self.labels[scenario, server] = label
 
     def summary(self, scenario: str, server: str) -> Summary | None:
         """The medians of one cell; ``None`` if it failed or was never measured."""

@@ -262,14 +262,17 @@ class WebRequest:
         if self._is_sending_file:
             raise ApplicationProtocolError(f"{kind}: a file is still being sent")
         if kind == "http.response.body":
-            body, more = http_rules.response_body(message)
+            body, more = message.get("body", b""), message.get("more_body", False)
+            if type(body) is not bytes or (more is not False and more is not True):
+                body, more = http_rules.response_body(message)  # an error, or the few that are neither
             if state != _STARTED:
                 self._out_of_place(kind)
             if not self._has_body:
                 body = b""
-            if self._declared_length is not None:
-                self._check_length(len(body), more)
-            self._sent += len(body)
+            size = len(body)
+            if self._declared_length is not None and (more or self._sent + size != self._declared_length):
+                self._check_length(size, more)
+            self._sent += size
             self.channel.send_body(body, more)
             if self._is_client_finished:
                 self.server.protocol_still_connected(self)
@@ -279,7 +282,7 @@ class WebRequest:
                 else:
                     self._complete()
                 return None
-            self._unbroken += len(body) + MESSAGE_OVERHEAD
+            self._unbroken += size + MESSAGE_OVERHEAD
             return self._room() if self.channel.is_writing_paused or self._unbroken > MAX_UNBROKEN else None
         if kind == "http.response.start":
             if state != _NOT_STARTED:

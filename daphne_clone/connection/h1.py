@@ -108,6 +108,7 @@ class H1Connection:
         "_is_reading_paused",
         "_is_receiving",
         "_is_sending_file",
+        "_keep_alive",
         "_last_backlog",
         "_make_exchange",
         "_parser",
@@ -142,6 +143,7 @@ class H1Connection:
         self._make_exchange = factory.make_exchange
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
+        self._keep_alive = factory.timeouts.keep_alive or inf
         self._block: bytes | None = None  # the response's head, until it leaves with the first of its body
         self._framing = _NO_BODY
         self._awaits_trailers = False  # the application has announced some
@@ -347,6 +349,21 @@ class H1Connection:
         return length
 
     def send_body(self, data: bytes, more: bool) -> None:
+        if (
+            self._block is not None
+            and self._framing <= _BY_LENGTH
+            and not (more or self._close_after or self._awaits_trailers or self._burst)
+            and self._parser.is_request_whole
+            and self._version == "1.1"
+            and len(data) < _JOIN_BELOW
+        ):
+            # Most responses: whole, of known length, on a connection that goes on. As below, without its questions: 3 %
+            # fewer instructions for all of a small request.
+            block, self._block = self._block, None
+            self.is_head_sent = True
+            self.transport.write(b"".join((block, b"\r\n", data)))
+            self._response_ended()
+            return
         head = b"" if self._block is None else self._take_head(None if more else len(data))
         end = b""
         if self._framing == _BY_CHUNKS:
@@ -649,7 +666,8 @@ class H1Connection:
                 self._next_request()
             else:
                 parser.next_request()
-                self._wait_for(_IDLE, self.factory.timeouts.keep_alive)
+                self._phase = _IDLE
+                self._read_deadline = self.factory.clock.now + self._keep_alive
         elif self._close_after or (parser.remaining_bytes or 0) > MAX_DISCARDED:
             self._linger()
         else:

@@ -68,7 +68,16 @@ class HeadEncoder:
         defaults: Fields added where the application gave none of that name.
     """
 
-    __slots__ = ("_defaults", "_kinds", "_last", "_last_headers", "_last_status", "_lines")
+    __slots__ = (
+        "_defaults",
+        "_kinds",
+        "_last",
+        "_last_block",
+        "_last_defaults",
+        "_last_headers",
+        "_last_status",
+        "_lines",
+    )
 
     MAX_NAMES = 512
     MAX_LINES = 1024
@@ -90,6 +99,8 @@ class HeadEncoder:
         # The last head: an application that answers one thing in one way says so in equal headers.
         self._last_status = 0
         self._last_headers: list[Field] | None = None
+        self._last_block = b""  # without the default fields, which change with the Date
+        self._last_defaults = b""
         self._last: tuple[bytes, int | None, bool] = (b"", None, False)
 
     def encode(
@@ -111,8 +122,11 @@ class HeadEncoder:
                 or another control byte, a Content-Length that is no number or stands there twice.
         """
         if status == self._last_status and headers == self._last_headers and not drop_length:
-            block, content_length, close = self._last
-            return block + self._defaults.block, content_length, close
+            defaults = self._defaults.block
+            if self._last_defaults is not defaults:
+                self._last_defaults = defaults
+                self._last = (self._last_block + defaults, *self._last[1:])
+            return self._last
         block = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         known = self._lines.get
         content_length = None
@@ -154,7 +168,10 @@ class HeadEncoder:
         if is_constant and isinstance(headers, list) and len(headers) <= _MAX_LAST and not drop_length:
             self._last_status = status
             self._last_headers = headers.copy()
-            self._last = (block, content_length, close)
+            self._last_block = block
+            self._last_defaults = self._defaults.block
+            self._last = result = (block + self._last_defaults, content_length, close)
+            return result
         return block + self._defaults.block, content_length, close
 
     def _check(self, pair: Field) -> tuple[bytes, bytes, int]:

@@ -11,9 +11,9 @@ import pytest
 
 from bench.check import check
 from bench.errors import MeasurementFailed
-from bench.scenarios import SCENARIOS
+from bench.http_scenarios import HTTP_SCENARIOS
 
-BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+BY_NAME = {scenario.name: scenario for scenario in HTTP_SCENARIOS}
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!"
 
 

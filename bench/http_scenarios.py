@@ -1,4 +1,4 @@
-"""What is asked of every server: the bytes of each scenario's request, and the answer that counts as right.
+"""What is asked of every server over HTTP: the bytes of each scenario's request, and the answer that counts as right.
 
 Knows no server and opens no socket. The check before a measurement and the load generator send the same bytes.
 """
@@ -6,6 +6,7 @@ Knows no server and opens no socket. The check before a measurement and the load
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bench import apps
 
@@ -46,7 +47,7 @@ _UPLOAD = (b"0123456789abcdef" * 640)[: 10 * 1024]
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class HttpScenario:
     """One kind of request, asked again and again during a measurement.
 
     Attributes:
@@ -68,6 +69,11 @@ class Scenario:
     body: bytes = b""
     max_connections: int = 1024
     keeps_alive: bool = True
+    unit: ClassVar[str] = "req"
+
+    def connections_for(self, asked: int) -> int:
+        """How many connections to use where ``asked`` are asked for."""
+        return min(asked, self.max_connections)
 
     def template(self) -> bytes:
         """The request as ``load.lua`` reads it, ``SERIAL_MARK`` still in it if there is one."""
@@ -83,21 +89,21 @@ class Scenario:
         return self.template().replace(SERIAL_MARK, b"%012d" % serial)
 
 
-SCENARIOS = (
-    Scenario("hello", "13 bytes, one request header", "/hello", apps.HELLO),
-    Scenario("browser", "13 bytes, a browser's 14 request headers", "/hello", apps.HELLO, headers=BROWSER_HEADERS),
-    Scenario(
+HTTP_SCENARIOS = (
+    HttpScenario("hello", "13 bytes, one request header", "/hello", apps.HELLO),
+    HttpScenario("browser", "13 bytes, a browser's 14 request headers", "/hello", apps.HELLO, headers=BROWSER_HEADERS),
+    HttpScenario(
         "browser-changing",
         "as browser, but the cookie differs in every request",
         "/hello",
         apps.HELLO,
         headers=_CHANGING_HEADERS,
     ),
-    Scenario("echo", "10 KiB POST, echoed", "/echo", _UPLOAD, body=_UPLOAD),
+    HttpScenario("echo", "10 KiB POST, echoed", "/echo", _UPLOAD, body=_UPLOAD),
     # 64 answers of 1 MiB in flight would measure memory bandwidth and make the memory figure one of socket buffers.
-    Scenario("large", "1 MiB response, one message", "/large", apps.LARGE, max_connections=16),
-    Scenario("chunks", "1 MiB response, 64 messages, chunked", "/chunks", apps.LARGE, max_connections=16),
-    Scenario(
+    HttpScenario("large", "1 MiB response, one message", "/large", apps.LARGE, max_connections=16),
+    HttpScenario("chunks", "1 MiB response, 64 messages, chunked", "/chunks", apps.LARGE, max_connections=16),
+    HttpScenario(
         "connect",
         "13 bytes, a new connection for each request",
         "/hello",

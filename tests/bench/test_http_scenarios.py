@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench import apps, check
-from bench.scenarios import SCENARIOS, SERIAL_MARK, Scenario
+from bench.http_scenarios import HTTP_SCENARIOS, SERIAL_MARK, HttpScenario
 
-BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+BY_NAME = {scenario.name: scenario for scenario in HTTP_SCENARIOS}
 
 
 def ask(path: str, body: bytes = b"") -> tuple[int, bytes, int]:
@@ -31,8 +31,8 @@ def ask(path: str, body: bytes = b"") -> tuple[int, bytes, int]:
     return sent[0]["status"], b"".join(message["body"] for message in sent[1:]), len(sent) - 1
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_application_gives_the_expected_answer(scenario: Scenario) -> None:
+@pytest.mark.parametrize("scenario", HTTP_SCENARIOS, ids=lambda scenario: scenario.name)
+def test_application_gives_the_expected_answer(scenario: HttpScenario) -> None:
     status, body, _ = ask(scenario.path, scenario.body)
     assert check.complaint_about(status, body, scenario) is None
 
@@ -61,7 +61,7 @@ def test_lifespan_is_completed() -> None:
 
 
 def test_names_are_unique() -> None:
-    assert len(BY_NAME) == len(SCENARIOS)
+    assert len(BY_NAME) == len(HTTP_SCENARIOS)
 
 
 def test_browser_sends_14_headers() -> None:
@@ -79,7 +79,7 @@ def test_every_request_of_the_changing_browser_differs_in_one_header_and_not_in_
 
 
 def test_only_the_changing_browser_has_a_mark() -> None:
-    marked = [scenario.name for scenario in SCENARIOS if SERIAL_MARK in scenario.template()]
+    marked = [scenario.name for scenario in HTTP_SCENARIOS if SERIAL_MARK in scenario.template()]
     assert marked == ["browser-changing"]
     assert BY_NAME["browser-changing"].template().count(SERIAL_MARK) == 1
 
@@ -93,7 +93,7 @@ def test_upload_is_10_kib_with_its_length() -> None:
 
 def test_connect_asks_for_the_connection_to_be_closed() -> None:
     assert b"\r\nConnection: close\r\n" in BY_NAME["connect"].request()
-    assert [scenario.name for scenario in SCENARIOS if not scenario.keeps_alive] == ["connect"]
+    assert [scenario.name for scenario in HTTP_SCENARIOS if not scenario.keeps_alive] == ["connect"]
 
 
 @pytest.mark.parametrize(
