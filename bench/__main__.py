@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from bench import environment, report
-from bench.errors import EnvironmentFailed, MeasurementFailed
+from bench import environment, load_ws, report
+from bench.errors import EnvironmentFailed, MeasurementFailed, Unsupported
+from bench.http_scenarios import HttpScenario
 from bench.measure import WARM_UP_S, Bench, estimated_seconds, plan
 from bench.process import Ports
 from bench.results import Results
 from bench.scenarios import SCENARIOS, Scenario
 from bench.servers import BASELINE, OURS, SERVERS, Server
+from bench.ws_scenarios import WebSocketScenario
 
 _T = TypeVar("_T")
 _RESULTS = Path(__file__).with_name("results")
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGHUP, _interrupt)
     try:
         server_core, load_core = environment.choose_cores()
+        ws_generator = _generators(options.scenario)
         programs = environment.prepare(options.python)
         about = _about(options, programs, server_core, load_core)
     except EnvironmentFailed as error:
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(
             programs=programs,
             checkout=environment.CHECKOUT,
+            ws_generator=ws_generator,
             scratch=Path(scratch),
             ports=Ports(),
             server_core=server_core,
@@ -72,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure_all(bench: Bench, options: argparse.Namespace, results: Results) -> None:
-    estimate = estimated_seconds(len(options.only), len(options.scenario), options.rounds, options.seconds)
+    estimate = estimated_seconds(len(options.only), options.scenario, options.rounds, options.seconds)
     total = len(options.only) * len(options.scenario) * options.rounds
     _say(f"{total} measurements, about {estimate / 60:.1f} minutes")
     for number, (scenario, round_number, server) in enumerate(
@@ -85,14 +89,25 @@ def _measure_all(bench: Bench, options: argparse.Namespace, results: Results) ->
         try:
             sample = bench.measure(server, scenario)
         except MeasurementFailed as error:
-            results.fail(scenario.name, server.name, str(error))
-            _say(f"{label} failed: {error}")
+            outcome = error.label if isinstance(error, Unsupported) else "failed"
+            results.fail(scenario.name, server.name, str(error), outcome)
+            _say(f"{label} {outcome}: {error}")
         else:
             results.add(scenario.name, server.name, round_number, sample)
             _say(
-                f"{label} {sample.requests_per_s:,.0f} req/s, {sample.cpu_us:.1f} µs CPU/req, "
+                f"{label} {sample.requests_per_s:,.0f} {scenario.unit}/s, {sample.cpu_us:.1f} µs CPU/{scenario.unit}, "
                 f"p99 {sample.p99_ms:.2f} ms, {sample.errors} errors"
+                + (f", {sample.connection_bytes / 1024:.1f} KiB/conn" if sample.connection_bytes else "")
             )
+
+
+def _generators(scenarios: Sequence[Scenario]) -> Path | None:
+    """Make sure of the load generators that are needed; returns the one for WebSockets."""
+    if any(isinstance(scenario, HttpScenario) for scenario in scenarios):
+        environment.require_wrk()
+    if any(isinstance(scenario, WebSocketScenario) for scenario in scenarios):
+        return load_ws.build()
+    return None
 
 
 def _about(options: argparse.Namespace, programs: Path, server_core: int, load_core: int) -> dict[str, dict[str, str]]:
@@ -105,9 +120,9 @@ def _about(options: argparse.Namespace, programs: Path, server_core: int, load_c
             "seconds": f"{options.seconds}, after {WARM_UP_S} of warming up, each time with a server started afresh",
             "connections": str(options.connections)
             + "".join(
-                f"; {scenario.name} {scenario.max_connections}"
+                f"; {scenario.name} {scenario.connections_for(options.connections):,}"
                 for scenario in options.scenario
-                if scenario.max_connections < options.connections
+                if scenario.connections_for(options.connections) != options.connections
             ),
             "cores": f"server on {server_core}, load generator on {load_core}",
         },
@@ -158,7 +173,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--connections",
         type=_positive,
         default=64,
-        help="connections that ask at once; large answers: at most 16 (default: 64)",
+        help="connections that ask at once; large answers at most 16, some WebSocket scenarios their own (default: 64)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="one round of one second, where not given: to see that all works"

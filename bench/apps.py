@@ -90,13 +90,54 @@ async def _not_found(receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def ws_echo(receive: Receive, send: Send) -> None:
+    """Send every message back as what it was, text or bytes."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send(_same(message))
+
+
+_audience: dict[object, Send] = {}
+"""The connections of ``ws_fanout``, each under a key of its own."""
+
+
+async def ws_fanout(receive: Receive, send: Send) -> None:
+    """Send every message to all other connections of this path, one after the other."""
+    await receive()
+    # Entered before it is accepted: a client that knows of its connection misses nothing from then on.
+    own = object()
+    _audience[own] = send
+    try:
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            same = _same(message)
+            for others_send in [other for key, other in _audience.items() if key is not own]:
+                try:
+                    await others_send(same)
+                except OSError:  # what ASGI's `send` raises for a connection that is gone
+                    continue
+    finally:
+        del _audience[own]
+
+
+def _same(message: Message) -> Message:
+    text = message.get("text")
+    if text is None:
+        return {"type": "websocket.send", "bytes": message["bytes"]}
+    return {"type": "websocket.send", "text": text}
+
+
 _PATHS = {"/hello": hello, "/echo": echo, "/large": large, "/chunks": chunks}
+_WEBSOCKET_PATHS = {"/ws/echo": ws_echo, "/ws/fanout": ws_fanout}
 
 
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """The ASGI 3 callable, ``bench.apps:app``."""
     if scope["type"] == "http":
         await _PATHS.get(scope["path"], _not_found)(receive, send)
+    elif scope["type"] == "websocket":
+        await _WEBSOCKET_PATHS[scope["path"]](receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
     else:

@@ -77,16 +77,24 @@ def choose_cores() -> tuple[int, int]:
     """The core for the server and the one for the load: the last and the first that this process may use.
 
     Raises:
-        EnvironmentFailed: not Linux, no wrk, or fewer than two cores.
+        EnvironmentFailed: not Linux, or fewer than two cores.
     """
     if sys.platform != "linux":
         raise EnvironmentFailed("the comparison reads /proc and pins processes to cores: it runs on Linux only")
-    if shutil.which("wrk") is None:
-        raise EnvironmentFailed("wrk is not on PATH; on Debian and Ubuntu: apt-get install wrk")
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise EnvironmentFailed("the comparison needs two cores, one for the server and one for the load")
     return cores[-1], cores[0]
+
+
+def require_wrk() -> None:
+    """Make sure that the load generator of the HTTP scenarios is there.
+
+    Raises:
+        EnvironmentFailed: it is not.
+    """
+    if shutil.which("wrk") is None:
+        raise EnvironmentFailed("wrk is not on PATH; on Debian and Ubuntu: apt-get install wrk")
 
 
 def machine(programs: Path) -> dict[str, str]:
@@ -95,7 +103,7 @@ def machine(programs: Path) -> dict[str, str]:
         "cpu": f"{_cpu_model()}, {os.cpu_count()} cores",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": _run([str(programs / "python"), "-c", "import sys; print(sys.version.split()[0])"], "no Python"),
-        "wrk": _first_line(["wrk", "-v"]).partition(" Copyright")[0],
+        "wrk": _first_line(["wrk", "-v"]).partition(" Copyright")[0] or "none",
         "revision": _first_line(["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"]) or "none",
     }
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from bench import procfs
-from bench.errors import MeasurementFailed
+from bench.errors import MeasurementFailed, Unsupported
 
 if TYPE_CHECKING:
     from bench.servers import Server
@@ -90,6 +90,7 @@ def running(server: Server, *, programs: Path, checkout: Path, port: int, core: 
     Raises:
         MeasurementFailed: the server cannot be started, does not listen within ``START_TIMEOUT_S``, or ended by itself
             before the block did; also, with the end of the server's output added, where the block raises it.
+        Unsupported: the block raises it.
     """
     # Nothing else is inherited: a WEB_CONCURRENCY or GUNICORN_CMD_ARGS of the caller's would change what is measured.
     environment = {
@@ -117,6 +118,8 @@ def running(server: Server, *, programs: Path, checkout: Path, port: int, core: 
             yield process.pid
             if process.poll() is not None:
                 raise MeasurementFailed("the measurement does not count")
+        except Unsupported:
+            raise  # the server has nothing to say to that
         except MeasurementFailed as error:
             raise MeasurementFailed(_account(process, log, str(error))) from error
         finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from bench.http_scenarios import HttpScenario
 from bench.results import GENERATOR_BOUND_SHARE, NOISY_SHARE, Results, Summary
 from bench.servers import BASELINE
+from bench.ws_scenarios import WebSocketScenario
 
 if TYPE_CHECKING:
     from bench.scenarios import Scenario
@@ -14,21 +16,8 @@ if TYPE_CHECKING:
 
 _NOTHING = "-"
 
-_HEADER = (
-    "server",
-    "req/s",
-    "ratio",
-    "CPU µs/req",
-    "±",
-    "ratio",
-    "p50 ms",
-    "p99 ms",
-    "memory MB",
-    "server core",
-    "wrk core",
-    "errors",
-    "remarks",
-)
+_Column: TypeAlias = tuple[str, Callable[[Summary], str]]
+"""A heading, and what stands below it."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,19 +44,62 @@ def render(results: Results, servers: Sequence[Server], scenarios: Sequence[Scen
     parts = ["# Side by side with other servers"]
     if results.interrupted:
         parts.append("**The run was interrupted: what is missing was not measured.**")
-    parts += [
-        f"## CPU time a request, as a ratio to {BASELINE} (lower is better)",
-        _overview(results, servers, scenarios, lambda summary: _ratio(summary.cpu_ratio)),
-        f"## Requests a second, as a ratio to {BASELINE} (higher is better)",
-        _overview(results, servers, scenarios, _requests_ratio),
-    ]
+    http = [scenario for scenario in scenarios if isinstance(scenario, HttpScenario)]
+    idle = [scenario for scenario in scenarios if isinstance(scenario, WebSocketScenario) and scenario.mode == "idle"]
+    sending = [scenario for scenario in scenarios if scenario not in (*http, *idle)]
+    overviews: tuple[tuple[str, Sequence[Scenario], Callable[[Summary], str]], ...] = (
+        ("CPU time a request, as a ratio to {} (lower is better)", http, _cpu_ratio),
+        ("Requests a second, as a ratio to {} (higher is better)", http, _requests_ratio),
+        ("CPU time a WebSocket message, as a ratio to {} (lower is better)", sending, _cpu_ratio),
+        ("WebSocket messages a second, as a ratio to {} (higher is better)", sending, _requests_ratio),
+        ("Memory of a WebSocket connection, as a ratio to {} (lower is better)", idle, _memory_ratio),
+    )
+    for title, told, cell in overviews:
+        if told:
+            parts += [f"## {title.format(BASELINE)}", _overview(results, servers, told, cell)]
     for scenario in scenarios:
+        columns = _columns(scenario)
+        rows = [_row(results, scenario.name, server.name, columns) for server in servers]
         parts.append(f"## {scenario.name}: {scenario.title}")
-        parts.append(table(_HEADER, [_row(results, scenario.name, server.name) for server in servers]))
+        parts.append(table(["server", *(heading for heading, _ in columns)], rows))
     parts.append(_legend())
     parts += _failures(results)
     parts += _about(results)
     return "\n\n".join(parts) + "\n"
+
+
+def _columns(scenario: Scenario) -> tuple[_Column, ...]:
+    """What the table of a scenario tells of each server."""
+    unit = scenario.unit
+    if isinstance(scenario, WebSocketScenario) and scenario.mode == "idle":
+        return (
+            (f"KiB/{unit}", lambda summary: _kib(summary.connection_bytes)),
+            ("±", lambda summary: _spread(summary, summary.connection_spread)),
+            ("ratio", lambda summary: _ratio(summary.connection_ratio)),
+            ("memory MB", lambda summary: f"{summary.memory_bytes / 1e6:.1f}"),
+            (f"opened {unit}/s", lambda summary: f"{summary.requests_per_s:,.0f}"),
+            (f"CPU µs/{unit}", lambda summary: f"{summary.cpu_us:,.1f}"),
+            ("errors", lambda summary: f"{summary.errors:,}"),
+        )
+    columns: tuple[_Column, ...] = (
+        (f"{unit}/s", lambda summary: _bounded(summary.requests_bound, f"{summary.requests_per_s:,.0f}")),
+        ("ratio", _requests_ratio),
+        (f"CPU µs/{unit}", lambda summary: f"{summary.cpu_us:,.1f}"),
+        ("±", lambda summary: _spread(summary, summary.cpu_spread)),
+        ("ratio", lambda summary: _ratio(summary.cpu_ratio)),
+        ("p50 ms", lambda summary: f"{summary.p50_ms:.2f}"),
+        ("p99 ms", lambda summary: f"{summary.p99_ms:.2f}"),
+        ("memory MB", lambda summary: f"{summary.memory_bytes / 1e6:.1f}"),
+        ("server core", lambda summary: f"{summary.server_share:.0%}"),
+    )
+    errors_and_remarks: tuple[_Column, ...] = (
+        ("errors", lambda summary: f"{summary.errors:,}"),
+        ("remarks", lambda summary: ", ".join(_remarks(summary))),
+    )
+    if isinstance(scenario, HttpScenario):
+        return (*columns, ("wrk core", _generator_share), *errors_and_remarks)
+    received: _Column = (f"bytes/{unit}", lambda summary: f"{summary.message_bytes or 0:,.0f}")
+    return (*columns, ("load core", _generator_share), received, *errors_and_remarks)
 
 
 def _overview(
@@ -83,25 +115,11 @@ def _overview(
     return table(["server", *(scenario.name for scenario in scenarios)], rows)
 
 
-def _row(results: Results, scenario: str, server: str) -> list[str]:
+def _row(results: Results, scenario: str, server: str, columns: Sequence[_Column]) -> list[str]:
     summary = results.summary(scenario, server)
     if summary is None:
-        return [server, _missing(results, scenario, server), *[""] * (len(_HEADER) - 2)]
-    return [
-        server,
-        _bounded(summary.requests_bound, f"{summary.requests_per_s:,.0f}"),
-        _requests_ratio(summary),
-        f"{summary.cpu_us:,.1f}",
-        f"{summary.cpu_spread:.0%}" if summary.rounds > 1 else "",
-        _ratio(summary.cpu_ratio),
-        f"{summary.p50_ms:.2f}",
-        f"{summary.p99_ms:.2f}",
-        f"{summary.memory_bytes / 1e6:.1f}",
-        f"{summary.server_share:.0%}",
-        f"{summary.generator_share:.0%}",
-        f"{summary.errors:,}",
-        ", ".join(_remarks(summary)),
-    ]
+        return [server, _missing(results, scenario, server), *[""] * (len(columns) - 1)]
+    return [server, *(cell(summary) for _, cell in columns)]
 
 
 def _remarks(summary: Summary) -> list[str]:
@@ -114,7 +132,27 @@ def _remarks(summary: Summary) -> list[str]:
 
 
 def _missing(results: Results, scenario: str, server: str) -> str:
-    return "failed" if (scenario, server) in results.failures else _NOTHING
+    return results.labels.get((scenario, server), _NOTHING)
+
+
+def _cpu_ratio(summary: Summary) -> str:
+    return _ratio(summary.cpu_ratio)
+
+
+def _memory_ratio(summary: Summary) -> str:
+    return _ratio(summary.connection_ratio)
+
+
+def _generator_share(summary: Summary) -> str:
+    return f"{summary.generator_share:.0%}"
+
+
+def _kib(size: float | None) -> str:
+    return _NOTHING if size is None else f"{size / 1024:.1f}"
+
+
+def _spread(summary: Summary, value: float | None) -> str:
+    return f"{value:.0%}" if value is not None and summary.rounds > 1 else ""
 
 
 def _ratio(value: float | None) -> str:
@@ -134,7 +172,7 @@ def _bounded(bound: str, figure: str) -> str:
 def _legend() -> str:
     return (
         "Medians over the rounds; a ratio is the median of the ratios within each round; ± is half the distance between"
-        ' the rounds\' extremes. "generator-bound": wrk used more than '
+        ' the rounds\' extremes. "generator-bound": the load generator used more than '
         f"{GENERATOR_BOUND_SHARE:.0%} of its core, so the server could have answered more (>=). Where that holds for "
         f"{BASELINE}, ratios of requests a second are upper bounds (<=), or tell nothing where it holds for both (?). "
         f"\"noisy\": something else used more than {NOISY_SHARE:.0%} of the server's or the generator's core. "

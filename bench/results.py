@@ -111,16 +111,19 @@ class Results:
         def middle(figure: Callable[[Sample], float]) -> float:
             return median(figure(sample) for sample in samples)
 
-        def ratio(figure: Callable[[Sample], float]) -> float | None:
+        def ratio(figure: Callable[[Sample], float | None]) -> float | None:
             # Round against round: the two were measured within seconds, so a change of the machine's speed cancels out.
-            ratios = [figure(sample) / figure(baseline[n]) for n, sample in by_round.items() if n in baseline]
+            pairs = [(figure(sample), figure(baseline[n])) for n, sample in by_round.items() if n in baseline]
+            ratios = [ours / theirs for ours, theirs in pairs if ours is not None and theirs is not None]
             return median(ratios) if ratios else None
 
-        cpu = sorted(sample.cpu_us for sample in samples)
+        cpu = [sample.cpu_us for sample in samples]
+        message = [sample.message_bytes for sample in samples if sample.message_bytes is not None]
+        connection = [sample.connection_bytes for sample in samples if sample.connection_bytes is not None]
         return Summary(
             requests_per_s=middle(lambda sample: sample.requests_per_s),
             cpu_us=median(cpu),
-            cpu_spread=(cpu[-1] - cpu[0]) / 2 / median(cpu),
+            cpu_spread=_spread(cpu),
             p50_ms=middle(lambda sample: sample.p50_ms),
             p99_ms=middle(lambda sample: sample.p99_ms),
             memory_bytes=middle(lambda sample: sample.memory_bytes),
@@ -132,6 +135,10 @@ class Results:
             cpu_ratio=ratio(lambda sample: sample.cpu_us),
             rounds=len(samples),
             baseline_bound=bool(baseline) and _generator_share(baseline) > GENERATOR_BOUND_SHARE,
+            message_bytes=median(message) if message else None,
+            connection_bytes=median(connection) if connection else None,
+            connection_spread=_spread(connection) if connection else None,
+            connection_ratio=ratio(lambda sample: sample.connection_bytes),
         )
 
     def _valid(self, scenario: str, server: str) -> dict[int, Sample]:
@@ -158,6 +165,11 @@ class Results:
                 }
             )
         return {"about": self.about, "interrupted": self.interrupted, "cells": cells}
+
+
+def _spread(values: list[float]) -> float:
+    """Half the distance between the smallest and the largest, as a part of the median."""
+    return (max(values) - min(values)) / 2 / median(values)
 
 
 def _generator_share(by_round: dict[int, Sample]) -> float:

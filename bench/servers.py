@@ -43,8 +43,8 @@ SERVERS = (
     Server(
         BASELINE,
         "uvicorn",
-        "{bin}/uvicorn --host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log"
-        " --log-level warning bench.apps:app",
+        "{bin}/uvicorn --host 127.0.0.1 --port {port} --loop uvloop --http httptools --ws websockets-sansio"
+        " --no-access-log --log-level warning bench.apps:app",
         "uvicorn[standard]",
     ),
     Server(

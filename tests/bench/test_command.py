@@ -57,7 +57,14 @@ def test_plan_interleaves_servers_and_begins_each_round_with_another() -> None:
 
 
 def test_estimate_grows_with_everything_measured() -> None:
-    assert estimated_seconds(2, 3, 4, 5) == pytest.approx(2 * 3 * 4 * (5 + estimated_seconds(1, 1, 1, 0)))
+    one, three = SCENARIOS[:1], SCENARIOS[:3]
+    assert estimated_seconds(2, three, 4, 5) == pytest.approx(2 * 3 * 4 * (5 + estimated_seconds(1, one, 1, 0)))
+
+
+def test_estimate_counts_the_opening_of_many_connections() -> None:
+    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+    few, many = [by_name["ws-echo-64"]], [by_name["ws-idle"]]
+    assert estimated_seconds(1, many, 1, 1) > estimated_seconds(1, few, 1, 1) + 1
 
 
 def test_servers_have_unique_names_and_include_ours_and_the_baseline() -> None:
