@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGHUP, _interrupt)
     try:
         server_core, load_core = environment.choose_cores()
-        ws_generator = _generators(options.scenario)
+        ws_generator = load_generators(options.scenario)
         programs = environment.prepare(options.python)
         about = _about(options, programs, server_core, load_core)
     except EnvironmentFailed as error:
@@ -101,7 +101,7 @@ def _measure_all(bench: Bench, options: argparse.Namespace, results: Results) ->
             )
 
 
-def _generators(scenarios: Sequence[Scenario]) -> Path | None:
+def load_generators(scenarios: Sequence[Scenario]) -> Path | None:
     """Make sure of the load generators that are needed; returns the one for WebSockets."""
     if any(isinstance(scenario, HttpScenario) for scenario in scenarios):
         environment.require_wrk()

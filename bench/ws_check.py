@@ -110,7 +110,7 @@ class _Client:
         message = self._receive()
         if (message.opcode, message.payload) != (CLOSE, _NORMAL_CLOSURE):
             raise MeasurementFailed(f"answered a close with opcode {message.opcode}, {message.payload!r}")
-        if self._socket.recv(1):
+        if self._waiting or self._socket.recv(1):
             raise MeasurementFailed("sent more after its close frame")
 
     def _read_head(self) -> tuple[bytes, bytes]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import parse
+from bench.__main__ import load_generators, parse
+from bench.errors import EnvironmentFailed
 from bench.measure import estimated_seconds, plan
 from bench.scenarios import SCENARIOS
 from bench.servers import BASELINE, OURS, SERVERS, Server
@@ -46,6 +47,19 @@ def test_wrong_values_are_told_with_what_is_allowed(
         parse([argument, value])
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_only_the_load_generators_that_are_needed_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+    hello, echo = by_name["hello"], by_name["ws-echo-64"]
+    built = Path("/built/load_ws")
+    monkeypatch.setattr("bench.load_ws.build", lambda: built)
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    assert load_generators([echo]) == built
+    with pytest.raises(EnvironmentFailed, match="wrk is not on PATH"):
+        load_generators([hello, echo])
+    monkeypatch.setattr("shutil.which", lambda program: f"/bin/{program}")
+    assert load_generators([hello]) is None
 
 
 def test_plan_interleaves_servers_and_begins_each_round_with_another() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,16 +15,16 @@ from pathlib import Path
 import pytest
 
 from bench import procfs
-from bench.errors import MeasurementFailed
-from bench.process import Ports, running
+from bench.errors import MeasurementFailed, Unsupported
+from bench.process import Ports, open_files, running
 from bench.servers import Server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pins processes and reads Linux's /proc")
 
 LISTEN = """
 import os, socket, sys, time
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 {before}
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 while True:
     connection, _ = listener.accept()
     connection.close()
@@ -111,6 +113,36 @@ def test_server_that_dies_under_load_is_told_by_its_signal(tmp_path: Path) -> No
 
     with pytest.raises(MeasurementFailed, match="ended by itself with SIGKILL"):
         killed()
+
+
+def test_what_a_server_does_not_have_is_told_without_its_output(tmp_path: Path) -> None:
+    def unsupported() -> None:
+        with start(tmp_path, LISTEN.format(before="print('not of interest', flush=True)")):
+            raise Unsupported("answered 404", "no WebSocket")
+
+    with pytest.raises(Unsupported, match="^answered 404$") as raised:
+        unsupported()
+    assert raised.value.label == "no WebSocket"
+
+
+def test_limit_of_open_files_is_raised_for_the_block_only(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with open_files(300):
+            told = subprocess.run(["sh", "-c", "ulimit -n"], capture_output=True, text=True, check=True).stdout
+        assert told == "300\n"
+        with open_files(100):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (256, hard)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (256, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_more_open_files_than_allowed_fail_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (1024, 4096))
+    with pytest.raises(MeasurementFailed, match="needs 5,000 open files, and `ulimit -Hn` is 4,096"), open_files(5000):
+        pytest.fail("nothing may have that many")
 
 
 def test_ports_are_free_different_and_below_the_kernels_own() -> None:

@@ -97,6 +97,72 @@ def test_report_names_noise_failures_and_interruption() -> None:
     assert "- rounds: 3" in text
 
 
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+ECHO, IDLE = BY_NAME["ws-echo-64"], BY_NAME["ws-idle"]
+
+
+def cells_of(text: str, heading: str, server: str) -> dict[str, str]:
+    """One row of the table below ``heading``, by column; of columns with one name the last."""
+    lines = text.partition(f"## {heading}")[2].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    return dict(zip(rows[0], next(row for row in rows if row[0] == server), strict=True))
+
+
+def test_websocket_table_counts_messages_and_their_bytes() -> None:
+    found = Results(about={})
+    found.add("ws-echo-64", "uvicorn", 0, replace(SAMPLE, message_bytes=66.0))
+    found.add("ws-echo-64", "granian", 0, replace(SAMPLE, message_bytes=27.4, requests_per_s=1500, generator_share=1))
+    text = report.render(found, PAIR, [ECHO])
+    row = cells_of(text, "ws-echo-64", "granian")
+    assert (row["msg/s"], row["CPU µs/msg"], row["bytes/msg"], row["load core"]) == (">= 1,500", "20.0", "27", "100%")
+    assert row["remarks"] == "generator-bound"
+    assert cells_of(text, "WebSocket messages a second", "granian")["ws-echo-64"] == ">= 1.50"
+    assert cells_of(text, "CPU time a WebSocket message", "granian")["ws-echo-64"] == "1.00"
+    assert "CPU time a request" not in text
+    assert "Memory of a" not in text
+
+
+def test_idle_table_is_about_the_memory_of_a_connection() -> None:
+    found = Results(about={})
+    for number, kib in enumerate((20, 20, 22)):
+        found.add("ws-idle", "uvicorn", number, replace(SAMPLE, connection_bytes=20.0 * 1024))
+        found.add("ws-idle", "granian", number, replace(SAMPLE, connection_bytes=kib * 1024.0))
+    text = report.render(found, PAIR, [IDLE])
+    row = cells_of(text, "ws-idle", "granian")
+    assert (row["KiB/conn"], row["±"], row["ratio"], row["memory MB"]) == ("20.0", "5%", "1.00", "30.0")
+    assert cells_of(text, "Memory of a WebSocket connection", "granian")["ws-idle"] == "1.00"
+    assert "messages a second" not in text
+    told = json.loads(json.dumps(found.as_json()))
+    assert told["cells"][1]["median"]["connection_bytes"] == 20 * 1024
+
+
+def test_kinds_are_not_mixed_in_the_overviews() -> None:
+    found = Results(about={})
+    for scenario in (HELLO, ECHO, IDLE):
+        found.add(scenario.name, "uvicorn", 0, replace(SAMPLE, message_bytes=1.0, connection_bytes=1024.0))
+    text = report.render(found, PAIR, [HELLO, ECHO, IDLE])
+    for heading, column in [
+        ("CPU time a request", "hello"),
+        ("Requests a second", "hello"),
+        ("CPU time a WebSocket message", "ws-echo-64"),
+        ("WebSocket messages a second", "ws-echo-64"),
+        ("Memory of a WebSocket connection", "ws-idle"),
+    ]:
+        assert cells_of(text, heading, "uvicorn") == {"server": "uvicorn", column: "1.00"}
+        assert cells_of(text, heading, "granian") == {"server": "granian", column: "-"}
+    assert {"req/s", "wrk core"} < cells_of(text, "hello", "uvicorn").keys()
+    assert "bytes/req" not in text
+
+
+def test_what_a_server_does_not_have_is_told_in_its_cells() -> None:
+    found = Results(about={})
+    found.fail("ws-echo-64", "granian", "agreed to the handshake only", "no permessage-deflate")
+    text = report.render(found, PAIR, [ECHO])
+    assert cells_of(text, "ws-echo-64", "granian")["msg/s"] == "no permessage-deflate"
+    assert cells_of(text, "CPU time a WebSocket message", "granian")["ws-echo-64"] == "no permessage-deflate"
+    assert "granian, on ws-echo-64:\n\n    agreed to the handshake only" in text
+
+
 def test_tables_are_aligned() -> None:
     lines = report.table(["server", "x"], [["a", "1.00"], ["longer", "-"]]).splitlines()
     assert lines == ["| server |    x |", "| ------ | ---: |", "| a      | 1.00 |", "| longer |    - |"]
