@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from zope.interface import implementer
 
+from daphne_clone.connection.shared import LINGER_S, MIN_RATE, WriteDeadline
 from daphne_clone.errors import ClientDisconnected, RequestRefused
 from daphne_clone.wire.h1_request import RequestParser
 from daphne_clone.wire.h1_response import (
@@ -52,9 +53,6 @@ _HEAD, _IDLE, _BODY, _ANSWER, _LINGER = range(5)
 # How the end of a response's body is told (RFC 9112 section 6).
 _NO_BODY, _BY_LENGTH, _BY_CHUNKS, _BY_CLOSE = range(4)
 
-# A body, or a reader, slower than this is cut even if it never stalls: Kestrel's minimum, in octets a second.
-MIN_RATE = 240
-
 # What is read of a body that no application wants, to keep the connection; closing is cheaper for more.
 MAX_DISCARDED = 65_536
 
@@ -63,9 +61,6 @@ MAX_PIPELINED = 65_536
 
 # Octets parsed in one turn of the loop where each may cost much: heads and chunks, not bodies of known length.
 _MAX_TURN = 32_768
-
-# How long a peer may take to read the last answer and close; as nginx's lingering_timeout.
-LINGER_S = 5.0
 
 # A file is sent in pieces of this many octets, so that a reader has the write timeout for each, not for the whole.
 _FILE_PIECE = 65_536
@@ -109,7 +104,6 @@ class H1Connection:
         "_is_receiving",
         "_is_sending_file",
         "_keep_alive",
-        "_last_backlog",
         "_make_exchange",
         "_parser",
         "_phase",
@@ -166,11 +160,10 @@ class H1Connection:
         self.is_head_sent = False
         self.is_peer_trusted = False
         self._is_next_scheduled = False
-        self._last_backlog: int | None = None  # octets not taken by the kernel, when the deadline was first looked at
         self._version = "1.1"  # of the last request: what `extensions` are for
         self._phase = _HEAD
         self._read_deadline = inf
-        self._write_deadline = inf
+        self._write_deadline: WriteDeadline | None = None
 
     # IProtocol
 
@@ -218,7 +211,8 @@ class H1Connection:
     def connectionLost(self, reason: Failure) -> None:
         self.factory.connections.discard(self)
         self._phase = _LINGER
-        self._read_deadline = self._write_deadline = inf
+        self._read_deadline = inf
+        self._write_deadline = None
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.connection_lost()
@@ -262,7 +256,7 @@ class H1Connection:
         if self._is_sending_file:
             self._arm_write_deadline()
             return
-        self._write_deadline = inf
+        self._write_deadline = None
         if self._exchange is not None:
             self._exchange.writing_resumed()
         elif self._parser.is_request_whole:
@@ -405,7 +399,7 @@ class H1Connection:
             raise OSError(str(error)) from error
         finally:
             self._is_sending_file = False
-            self._write_deadline = inf
+            self._write_deadline = None
         if self._phase == _LINGER:
             raise ClientDisconnected("the client went away while a file was sent")
         if is_chunk:
@@ -448,7 +442,8 @@ class H1Connection:
         """Hand the transport over to ``protocol``, with what came behind the request (RFC 9110 section 7.8)."""
         self._exchange = None
         self._phase = _LINGER
-        self._read_deadline = self._write_deadline = inf
+        self._read_deadline = inf
+        self._write_deadline = None
         self.factory.connections.discard(self)
         pending = self._parser.take_pending() + self._held
         self._held = b""
@@ -467,7 +462,7 @@ class H1Connection:
         clock = self.factory.clock
         if self._phase == _IDLE:
             self._parser.forget()
-        if self._write_deadline is not inf and not self._is_written_in_time():
+        if self._write_deadline is not None and self._write_deadline.is_missed():
             self.abort()
         elif clock.previous >= self._read_deadline:
             self._read_deadline = inf
@@ -536,25 +531,7 @@ class H1Connection:
 
     def _arm_write_deadline(self) -> None:
         seconds = self.factory.timeouts.write
-        self._write_deadline = self.factory.clock.now + seconds if seconds else inf
-        self._last_backlog = None
-
-    def _is_written_in_time(self) -> bool:
-        """Tell whether the deadline has not passed, or the reader took enough until then: that sets the next one."""
-        clock = self.factory.clock
-        # Twisted's own transports do not tell their backlog: there all of it must have gone by the deadline.
-        size = getattr(self.transport, "getWriteBufferSize", None)
-        backlog = size() if size is not None else 0
-        if self._last_backlog is None:
-            self._last_backlog = backlog  # at the first look, not when the deadline was set: most do not live so long
-        if clock.previous < self._write_deadline:
-            return True
-        seconds = self.factory.timeouts.write
-        if self._last_backlog - backlog < MIN_RATE * seconds:
-            return False
-        self._last_backlog = backlog
-        self._write_deadline = clock.now + seconds
-        return True
+        self._write_deadline = WriteDeadline(self.factory.clock, seconds, self.transport) if seconds else None
 
     def _update_reading(self) -> None:
         pause = self._is_body_paused or bool(self._held) or len(self._parser.pending) > MAX_PIPELINED

@@ -52,6 +52,47 @@ class CoarseClock:
         self.previous, self.now = self.now, now
 
 
+# A body, or a reader, slower than this is cut even if it never stalls: Kestrel's minimum, in octets a second.
+MIN_RATE = 240
+
+# How long a peer may take to read the last of what is sent to it, and close; as nginx's lingering_timeout.
+LINGER_S = 5.0
+
+
+class WriteDeadline:
+    """Until when a peer has to take some of what waits for it; made whenever something begins to wait.
+
+    Args:
+        clock: The server's.
+        seconds: What it has; each time it has taken enough of it in time, it gets as much again.
+        transport: Where the octets wait.
+    """
+
+    __slots__ = ("_at", "_clock", "_last_backlog", "_seconds", "_transport")
+
+    def __init__(self, clock: CoarseClock, seconds: float, transport: Any) -> None:  # noqa: ANN401  # any ITransport
+        self._clock = clock
+        self._seconds = seconds
+        self._transport = transport
+        self._at = clock.now + seconds
+        self._last_backlog: int | None = None  # octets not taken by the kernel, when the deadline was first looked at
+
+    def is_missed(self) -> bool:
+        """Tell whether the deadline has passed without the peer having taken enough: that sets the next one."""
+        # Twisted's own transports do not tell their backlog: there all of it must have gone by the deadline.
+        size = getattr(self._transport, "getWriteBufferSize", None)
+        backlog = size() if size is not None else 0
+        if self._last_backlog is None:
+            self._last_backlog = backlog  # at the first look, not when it was made: most do not live so long
+        if self._clock.previous < self._at:
+            return False
+        if self._last_backlog - backlog < MIN_RATE * self._seconds:
+            return True
+        self._last_backlog = backlog
+        self._at = self._clock.now + self._seconds
+        return False
+
+
 class ConnectionFactory(Protocol):
     """What a connection needs of the factory that made it.
 
