@@ -190,3 +190,32 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("files") / "big.bin"
     path.write_bytes(os.urandom(3_000_000))
     return path
+
+
+@pytest.fixture(scope="session")
+def connect() -> Callable[..., Any]:
+    """Open a WebSocket: ``with connect(server, "/path", subprotocols=["a"]) as websocket``; nothing it does hangs."""
+    client = pytest.importorskip("websockets.sync.client", reason="the package websockets is not installed")
+    exceptions = pytest.importorskip("websockets.exceptions")
+
+    class Connection(client.ClientConnection):  # type: ignore[misc,name-defined]
+        def recv(self, timeout: float | None = WAIT_S, decode: bool | None = None) -> Any:
+            return super().recv(timeout, decode)
+
+        def closed_with(self) -> tuple[int, str]:
+            """Wait for the peer's Close, and return its code and reason; 1005 is none, 1006 no Close at all."""
+            with pytest.raises(exceptions.ConnectionClosed):
+                self.recv()
+            return self.close_code, self.close_reason
+
+        def vanish(self, *, reset: bool = False) -> None:
+            """Leave by FIN, or by RST, without a Close."""
+            if reset:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            self.close_socket()
+
+    def open_connection(server: RunningServer, path: str, **options: Any) -> Any:
+        defaults = {"proxy": None, "open_timeout": WAIT_S, "close_timeout": WAIT_S, "create_connection": Connection}
+        return client.connect(f"ws://127.0.0.1:{server.port}{path}", **defaults | options)
+
+    return open_connection
