@@ -238,7 +238,7 @@ def _why(verdict: Verdict) -> str:
     if verdict.behaviour == NOT_RUN:
         return f"{(verdict.report.read_text().splitlines() or ['no output'])[-1]} {verdict.report}"
     told = json.loads(verdict.report.read_text())
-    reasons = [told["result"]] if verdict.behaviour not in GOOD else []
+    reasons = [f"Expected: {told['expectation']}"] if verdict.behaviour not in GOOD else []
     reasons += [told["resultClose"]] if verdict.closing not in GOOD else []
     return f"{' '.join(' '.join(reasons).split())} {verdict.report.with_suffix('.html')}"
 
