@@ -64,7 +64,7 @@ class CommandLineInterface:
         server: The running server; None until there is one.
     """
 
-    description = "ASGI server for HTTP"
+    description = "ASGI server for HTTP and WebSockets"
     if TYPE_CHECKING:
         server_class: ClassVar[type[Server]]
     else:
@@ -208,6 +208,13 @@ def build_server(
         action_logger=make_access_logger(settings),
         http_timeout=settings.http_timeout,
         request_buffer_size=settings.request_buffer_size,
+        websocket_timeout=settings.websocket_timeout,
+        websocket_connect_timeout=settings.websocket_connect_timeout,
+        ping_interval=settings.ping_interval,
+        ping_timeout=settings.ping_timeout,
+        websocket_handshake_timeout=settings.websocket_handshake_timeout,
+        websocket_max_message_size=settings.websocket_max_message_size,
+        websocket_max_frame_size=settings.websocket_max_frame_size,
         application_close_timeout=settings.application_close_timeout,
         root_path=settings.root_path,
         proxy_forwarded_address_header=(settings.proxy_headers_host or "X-Forwarded-For") if proxied else None,

@@ -11,7 +11,6 @@ import os
 from http import HTTPStatus
 from time import time
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
-from urllib.parse import unquote_to_bytes
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import ISSLTransport
@@ -19,6 +18,7 @@ from twisted.internet.protocol import Factory
 
 from daphne_clone.asgi import http_rules
 from daphne_clone.asgi.extensions import http_extensions
+from daphne_clone.asgi.forwarded import as_forwarded
 from daphne_clone.asgi.scope import http_scope
 from daphne_clone.connection.h1 import H1Connection
 from daphne_clone.connection.shared import Timeouts
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from daphne_clone.asgi.forwarded import Forwarding, TrustedPeers
     from daphne_clone.asgi.receive import ReceiveQueue
     from daphne_clone.connection.shared import CoarseClock
-    from daphne_clone.interfaces import Field, RequestHead, ResponseChannel
+    from daphne_clone.interfaces import Exchange, Field, RequestHead, ResponseChannel
     from daphne_clone.settings import Settings
 
 _log = get_logger(__name__)
@@ -57,6 +57,12 @@ _DISCONNECT = {"type": "http.disconnect"}
 _NOT_STARTED, _STARTED, _TRAILERS, _COMPLETE, _GONE = range(5)
 
 
+class UpgradeFactory(Protocol):
+    """Makes the exchanges of requests for another protocol."""
+
+    def make_exchange(self, channel: ResponseChannel) -> Exchange: ...
+
+
 class ExchangeServer(Protocol):
     """What exchanges and their factory need of the server, which is above this module."""
 
@@ -72,6 +78,9 @@ class ExchangeServer(Protocol):
     settings: Settings
     state: dict[str, Any]
     trusted_peers: TrustedPeers
+
+    @property
+    def ws_factory(self) -> UpgradeFactory: ...
 
     def protocol_connected(self, protocol: WebRequest) -> None: ...
 
@@ -165,9 +174,11 @@ class WebRequest:
         self.client_addr, self.server_addr = channel.client, channel.server
         scheme, root_path = channel.scheme, server.root_path
         if channel.is_peer_trusted and (head.root_path is not None or server.forwarding is not None):
-            self.client_addr, scheme, root_path = self._as_forwarded(head, scheme, root_path)
+            self.client_addr, scheme, root_path = as_forwarded(
+                head, self.client_addr, scheme, root_path, server.forwarding
+            )
         if server.limit_concurrency is not None and len(server.connections) > server.limit_concurrency:
-            self._answer_error(HTTPStatus.SERVICE_UNAVAILABLE, [(b"retry-after", b"1")])
+            self.answer_error(HTTPStatus.SERVICE_UNAVAILABLE, [(b"retry-after", b"1")])
             self._end()
             return
         self._scope = scope = http_scope(
@@ -306,13 +317,22 @@ class WebRequest:
             _log.error("%s: the application returned without a response", self.describe())
         self._fail()
 
+    def answer_error(self, status: HTTPStatus, headers: list[Field] | None = None) -> None:
+        """A whole response of the server's own; its text is the status alone, never what went wrong."""
+        body = f"{status.value} {status.phrase}\n".encode()
+        own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        self._start(status.value, own + (headers or []), trailers=False)
+        self.channel.send_body(body if self._has_body else b"", more=False)
+        self._sent = len(body)
+        self._complete()
+
     def check_timeouts(self) -> None:
         """End an exchange whose application takes longer than ``http_timeout``."""
         limit = self.server.http_timeout
         if not limit or self._state >= _COMPLETE or self.server.clock.previous - self._started < limit:
             return
         if self._state == _NOT_STARTED:
-            self._answer_error(HTTPStatus.SERVICE_UNAVAILABLE)
+            self.answer_error(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             _log.warning("%s: the application timed out while sending its response", self.describe())
             self.channel.abort()
@@ -338,16 +358,6 @@ class WebRequest:
         return f"{self._head.method} {self._head.raw_path.decode('ascii')}" if self._head is not None else "a request"
 
     # Inside
-
-    def _as_forwarded(self, head: RequestHead, scheme: str, root_path: str) -> tuple[list[Any] | None, str, str]:
-        """Client, scheme and root path as a trusted proxy tells them."""
-        if head.root_path is not None:
-            root_path = unquote_to_bytes(head.root_path).decode("utf-8", "replace")
-        forwarding = self.server.forwarding
-        client = self.client_addr
-        if forwarding is not None:
-            client, scheme = forwarding.apply(head.headers, client, scheme)
-        return client, scheme, root_path
 
     def _queue_body(self, queue: ReceiveQueue, data: bytes) -> None:
         self._last_message = message = {"type": "http.request", "body": data, "more_body": True}
@@ -519,19 +529,10 @@ class WebRequest:
 
     def _fail(self) -> None:
         if self._state == _NOT_STARTED and not (self._is_client_finished and self.knows_of_disconnect):
-            self._answer_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            self.answer_error(HTTPStatus.INTERNAL_SERVER_ERROR)
         elif self._state < _COMPLETE:
             self.channel.abort()
         self._end()
-
-    def _answer_error(self, status: HTTPStatus, headers: list[Field] | None = None) -> None:
-        """A whole response of the server's own; its text is the status alone, never what went wrong."""
-        body = f"{status.value} {status.phrase}\n".encode()
-        own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-        self._start(status.value, own + (headers or []), trailers=False)
-        self.channel.send_body(body if self._has_body else b"", more=False)
-        self._sent = len(body)
-        self._complete()
 
     def _end(self) -> None:
         """Nothing more can be sent: let the application know, and whoever waits for room."""
@@ -565,6 +566,25 @@ class WebRequest:
                 "scope": self._scope,
             },
         )
+
+
+class HandshakeAnswer(WebRequest):
+    """The HTTP response to a WebSocket handshake that is not accepted; its exchange is the WebSocket's.
+
+    Args:
+        channel: Where it goes.
+        head: The handshake.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, channel: ResponseChannel, head: RequestHead) -> None:
+        super().__init__(channel)
+        self.server.protocol_disconnected(self)  # the application is the WebSocket's
+        self._head = head
+
+    def _log_complete(self) -> None:
+        """The WebSocket's own lines tell of it."""
 
 
 class HTTPFactory(Factory):
@@ -620,9 +640,15 @@ class HTTPFactory(Factory):
         """The ASGI extensions that a request of this version can use on this transport."""
         return http_extensions(http_version, can_send_files=hasattr(transport, "sendfile"))
 
-    def make_exchange(self, channel: ResponseChannel, head: RequestHead) -> WebRequest:
+    def make_exchange(self, channel: ResponseChannel, head: RequestHead) -> Exchange:
         """Make what serves a request."""
+        if head.upgrade and b"websocket" in head.upgrade:
+            return self.server.ws_factory.make_exchange(channel)
         return WebRequest(channel)
+
+    def make_answer(self, channel: ResponseChannel, head: RequestHead) -> HandshakeAnswer:
+        """Make what answers a WebSocket handshake with an HTTP response."""
+        return HandshakeAnswer(channel, head)
 
     def request_refused(self, channel: ResponseChannel, refusal: RequestRefused) -> None:
         """Take notice of a peer's fault."""

@@ -196,6 +196,18 @@ class ResponseChannel(Protocol):
     def refuse(self, status: HTTPStatus) -> None:
         """Answer with this status, before any start, and read no more of the request."""
 
+    def switch_to_websocket(self, session: Any, key: bytes | None, headers: Iterable[Field]) -> None:  # noqa: ANN401
+        """Accept a WebSocket: answer the handshake, and give the transport to ``session``, with what came behind it.
+
+        Args:
+            session: An IProtocol with ``shutdown_started``.
+            key: ``Sec-WebSocket-Key``, where the HTTP version has one.
+            headers: The application's fields, subprotocol and extensions.
+
+        Raises:
+            ApplicationProtocolError: As `start_response`; nothing has been sent.
+        """
+
     def pause_reading(self) -> None:
         """Read no more of this request's body for now."""
 

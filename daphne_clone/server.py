@@ -35,6 +35,7 @@ from daphne_clone.reactor import install, loop_of
 from daphne_clone.settings import Settings
 from daphne_clone.signals import StopSignals
 from daphne_clone.transport.listen import listen
+from daphne_clone.ws_protocol import WebSocketFactory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from daphne_clone.http_protocol import WebRequest
+    from daphne_clone.ws_protocol import WebSocketProtocol
+
+    ServedProtocol = WebRequest | WebSocketProtocol
 
 install()
 
@@ -79,17 +83,22 @@ class Server:
         action_logger: Called with protocol, action and details (``"http", "complete", {...}``).
         http_timeout: Seconds a request may take as a whole; None or 0 is no limit.
         request_buffer_size: Octets of each ``http.request`` event of a body; None is as it arrives.
+        websocket_timeout: Seconds after which a WebSocket is closed; 0 or less is never.
+        websocket_connect_timeout: Seconds an application has to accept a WebSocket; 403 follows. 0 is no limit.
+        ping_interval: Seconds without a sign of life after which a WebSocket is sent a ping; 0 is never.
+        ping_timeout: Seconds the client then has for a sign of life, of whatever kind; 0 is no limit.
         root_path: Where the application is mounted.
         proxy_forwarded_address_header: Field with the client's address, believed from trusted peers; None for none.
         proxy_forwarded_port_header: Likewise its port.
         proxy_forwarded_proto_header: Likewise the scheme.
         verbosity: From 3 on, the loop runs in debug mode.
+        websocket_handshake_timeout: Seconds until a handshake that is not answered ends with 503; 0 is no limit.
+        websocket_max_message_size: Octets of a message, inflated; the session ends with 1009 beyond. 0 is no limit.
+        websocket_max_frame_size: Octets of a frame, likewise.
         application_close_timeout: Seconds an application has to end after its client has gone.
         ready_callable: Called once when the server listens.
         server_name: Value of the ``Server`` field; empty for none.
         settings: Everything Daphne has no argument for; what it has one for is taken from the arguments.
-
-    The WebSocket arguments are kept for the WebSocket side, which is not there yet: they have no effect so far.
 
     Attributes:
         listening_addresses: ``(host, port)`` of each TCP socket listened on.
@@ -171,6 +180,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]  # set by _prepare, before any use
         self._context = contextvars.Context()
         self._create_task: Callable[..., asyncio.Task[None]] = asyncio.Task
+        self.ws_factory: WebSocketFactory = None  # type: ignore[assignment]  # set by _prepare, before any use
         self._http_factory: HTTPFactory | None = None
         self._lifespan: Lifespan | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -265,6 +275,7 @@ class Server:
         self._lifespan = Lifespan(self.application, self.settings.lifespan, loop)
         self.state = self._lifespan.state
         self.state[SHUTTING_DOWN] = asyncio.Event()
+        self.ws_factory = WebSocketFactory(self)
         self._http_factory = HTTPFactory(self)
 
     def _start_in_reactor(self) -> None:
@@ -430,11 +441,11 @@ class Server:
 
     # Exchanges
 
-    def protocol_connected(self, protocol: WebRequest) -> None:
+    def protocol_connected(self, protocol: ServedProtocol) -> None:
         """Note a new exchange."""
         self.connections[protocol] = {"connected": protocol.request_start}
 
-    def protocol_disconnected(self, protocol: WebRequest) -> None:
+    def protocol_disconnected(self, protocol: ServedProtocol) -> None:
         """Note that an exchange's client is gone; its application has `application_close_timeout` to end."""
         details = self.connections.get(protocol)
         if details is None:
@@ -444,13 +455,13 @@ class Server:
         else:
             details.setdefault("disconnected", time())
 
-    def protocol_still_connected(self, protocol: WebRequest) -> None:
+    def protocol_still_connected(self, protocol: ServedProtocol) -> None:
         """Note that a client that seemed to be gone takes what is sent to it: its application's time begins anew."""
         details = self.connections.get(protocol)
         if details is not None and "disconnected" in details:
             details["disconnected"] = time()
 
-    def create_application(self, protocol: WebRequest, scope: dict[str, Any]) -> ReceiveQueue | None:
+    def create_application(self, protocol: ServedProtocol, scope: dict[str, Any]) -> ReceiveQueue | None:
         """Start the application for an exchange.
 
         Returns:
@@ -485,7 +496,7 @@ class Server:
         """As `asyncio.Task`, where the application wants its tasks to be made otherwise."""
         return loop.create_task(running, **options)
 
-    async def _run_application(self, protocol: WebRequest, running: Awaitable[None]) -> None:
+    async def _run_application(self, protocol: ServedProtocol, running: Awaitable[None]) -> None:
         """Run an application to its end and settle its exchange, in the same turn of the loop.
 
         A done-callback of the task would do so in the next, and take 0.4 us longer.
@@ -501,7 +512,7 @@ class Server:
             if not protocol.is_complete:
                 protocol.application_returned()
 
-    async def handle_reply(self, protocol: WebRequest, message: dict[str, Any]) -> None:
+    async def handle_reply(self, protocol: ServedProtocol, message: dict[str, Any]) -> None:
         """The application's ``send``.
 
         Raises:
@@ -512,13 +523,13 @@ class Server:
         if waiting is not None:
             await waiting
 
-    def _application_ended(self, protocol: WebRequest, error: BaseException) -> None:
+    def _application_ended(self, protocol: ServedProtocol, error: BaseException) -> None:
         self.connections.pop(protocol, None)
         if not isinstance(error, asyncio.CancelledError):
             self._report(protocol, error)
         protocol.handle_exception(error)
 
-    def _report(self, protocol: WebRequest, error: BaseException) -> None:
+    def _report(self, protocol: ServedProtocol, error: BaseException) -> None:
         if is_disconnect(error, was_told=protocol.knows_of_disconnect):
             _log.debug("%s: the client went away", protocol.describe())
         else:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from daphne_clone.errors import ConfigurationError
-from daphne_clone.options.kinds import Choice, FilePath, Flag, Integer, ListOf, Permissions, Seconds, Text
+from daphne_clone.options.kinds import (
+    Choice,
+    FilePath,
+    Flag,
+    Integer,
+    ListOf,
+    Permissions,
+    Seconds,
+    SecondsOrNever,
+    Text,
+)
 from daphne_clone.options.network import ACCESS_FORMAT, ENDPOINT, TOKEN, BindAddress, HeaderField, TrustedPeer
 from daphne_clone.options.row import Option, option
 
@@ -26,6 +36,7 @@ APPLICATION = "Application"
 BIND = "Where to listen"
 TIMES = "Times"
 LIMITS = "Limits"
+WEBSOCKETS = "WebSockets"
 PROXY = "Behind a proxy"
 LOGS = "Logs"
 RESPONSES = "Responses"
@@ -156,6 +167,44 @@ class Settings:
     request_buffer_size: int | None = option(
         Integer("BYTES", minimum=1), None, "--request-buffer-size", group=LIMITS, unit="bytes", unset="as it arrives",
         help="size of the pieces a request body is given to the application in",
+    )
+
+    websocket_max_message_size: int = option(
+        Integer("BYTES", minimum=0), 1_048_576, "--websocket-max-message-size", "--ws-max-size",
+        group=WEBSOCKETS, unit="bytes",
+        help="size of a message, decompressed; a larger one closes the connection with 1009; 0: no limit",
+    )
+    websocket_max_frame_size: int = option(
+        Integer("BYTES", minimum=0), 1_048_576, "--websocket-max-frame-size", group=WEBSOCKETS, unit="bytes",
+        help="size of a frame; a larger one closes the connection with 1009; 0: no limit",
+    )
+    ws_max_queue: int = option(
+        Integer(minimum=1), 32, "--ws-max-queue", group=WEBSOCKETS, unit="messages",
+        help="messages that may wait for the application; then the client has to wait",
+    )
+    ws_per_message_deflate: bool = option(
+        Flag(), True, "--ws-per-message-deflate", group=WEBSOCKETS,
+        help="compress messages for clients that offer it (permessage-deflate)",
+    )
+    ping_interval: float = option(
+        Seconds(), 20.0, "--ping-interval", "--ws-ping-interval", group=WEBSOCKETS, unit="seconds",
+        help="how long a client may be silent before it is sent a ping; 0: no pings",
+    )
+    ping_timeout: float = option(
+        Seconds(), 30.0, "--ping-timeout", "--ws-ping-timeout", group=WEBSOCKETS, unit="seconds",
+        help="how long a client may then be silent before it is cut off; anything it sends counts; 0: no limit",
+    )
+    websocket_timeout: float = option(
+        SecondsOrNever(), 86_400.0, "--websocket-timeout", "--websocket_timeout", group=WEBSOCKETS, unit="seconds",
+        help="how long a WebSocket may last; 0 or -1: no limit",
+    )
+    websocket_connect_timeout: float = option(
+        Seconds(), 20.0, "--websocket-connect-timeout", "--websocket_connect_timeout", group=WEBSOCKETS, unit="seconds",
+        help="how long an application may take to accept a WebSocket before it is rejected with 403; 0: no limit",
+    )
+    websocket_handshake_timeout: float = option(
+        Seconds(), 5.0, "--websocket-handshake-timeout", "--websocket_handshake_timeout", group=WEBSOCKETS,
+        unit="seconds", help="how long a handshake may go unanswered before it ends with 503; 0: no limit",
     )
 
     proxy_headers: bool = option(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from daphne_clone.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from daphne_clone.interfaces import Field
+    from daphne_clone.interfaces import Field, RequestHead
 
 _SCHEMES = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
 
@@ -118,6 +119,23 @@ class Forwarding:
     def _port(self, headers: list[Field]) -> int:
         value = first_value(headers, self._port_header) if self._port_header is not None else None
         return int(value) if value is not None and value.isdigit() and len(value) <= 5 else 0
+
+
+def as_forwarded(
+    head: RequestHead, client: list[Any] | None, scheme: str, root_path: str, forwarding: Forwarding | None
+) -> tuple[list[Any] | None, str, str]:
+    """Client, scheme (``"http"`` or ``"https"``) and root path of a request that came from a trusted proxy.
+
+    Args:
+        head: The request.
+        client: The proxy, and so on: what holds unless it says otherwise.
+        forwarding: None believes nothing but ``Daphne-Root-Path``.
+    """
+    if head.root_path is not None:
+        root_path = unquote_to_bytes(head.root_path).decode("utf-8", "replace")
+    if forwarding is not None:
+        client, scheme = forwarding.apply(head.headers, client, scheme)
+    return client, scheme, root_path
 
 
 def _address_of(hop: bytes) -> str | None:

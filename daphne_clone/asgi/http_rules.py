@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from daphne_clone.interfaces import Field
 
 
-def _wrong(message: Mapping[str, Any], key: str, expected: str) -> NoReturn:
+def wrong(message: Mapping[str, Any], key: str, expected: str) -> NoReturn:
+    """Raise for a value of a message that cannot be used, or is missing."""
     kind = message.get("type")
     if key not in message:
         raise ApplicationProtocolError(f"{kind}: {key!r} is missing; expected {expected}")
@@ -32,7 +33,7 @@ def message_type(message: Any) -> str:  # noqa: ANN401  # whatever the applicati
     except (KeyError, TypeError, IndexError):
         raise ApplicationProtocolError(f"expected a message with a 'type', got {message!r}") from None
     if not isinstance(kind, str):
-        _wrong(message, "type", "a string")
+        wrong(message, "type", "a string")
     return kind
 
 
@@ -44,12 +45,12 @@ def response_start(message: Mapping[str, Any]) -> tuple[int, Iterable[Field], bo
             # http.HTTPStatus and other integers by name; not booleans, floats or strings of digits.
             status = operator.index(status)  # type: ignore[arg-type]  # a TypeError is what this asks
         except TypeError:
-            _wrong(message, "status", "an integer from 200 to 999")
+            wrong(message, "status", "an integer from 200 to 999")
     if not 200 <= status <= 999:
-        _wrong(message, "status", "an integer from 200 to 999")
+        wrong(message, "status", "an integer from 200 to 999")
     trailers = message.get("trailers", False)
     if trailers is not False and trailers is not True:
-        _wrong(message, "trailers", "a boolean")
+        wrong(message, "trailers", "a boolean")
     return status, message.get("headers", ()), trailers
 
 
@@ -66,12 +67,12 @@ def response_body(message: Mapping[str, Any]) -> tuple[bytes, bool]:
     body = message.get("body", b"")
     if type(body) is not bytes:
         if not isinstance(body, bytes | bytearray | memoryview):
-            _wrong(message, "body", "bytes")
+            wrong(message, "body", "bytes")
         # The application may change the buffer as soon as send() returns.
         body = bytes(body)
     more = message.get("more_body", False)
     if more is not False and more is not True:
-        _wrong(message, "more_body", "a boolean")
+        wrong(message, "more_body", "a boolean")
     return body, more
 
 
@@ -79,7 +80,7 @@ def response_trailers(message: Mapping[str, Any]) -> tuple[Iterable[Field], bool
     """Trailers and whether more follow, of ``http.response.trailers`` (ASGI extensions "HTTP Trailers")."""
     more = message.get("more_trailers", False)
     if more is not False and more is not True:
-        _wrong(message, "more_trailers", "a boolean")
+        wrong(message, "more_trailers", "a boolean")
     return message.get("headers", ()), more
 
 
@@ -87,7 +88,7 @@ def response_path(message: Mapping[str, Any]) -> str:
     """The absolute path of ``http.response.pathsend`` (ASGI extensions "Path Send")."""
     path = message.get("path")
     if not isinstance(path, str) or not isabs(path):
-        _wrong(message, "path", "the absolute path of a file")
+        wrong(message, "path", "the absolute path of a file")
     return path
 
 
@@ -98,14 +99,14 @@ def response_file(message: Mapping[str, Any]) -> tuple[Any, int | None, int | No
     """
     file = message.get("file")
     if not callable(getattr(file, "fileno", None)):
-        _wrong(message, "file", "an open file with a descriptor")
+        wrong(message, "file", "an open file with a descriptor")
     for key in ("offset", "count"):
         value = message.get(key)
         if value is not None and (type(value) is not int or value < 0):
-            _wrong(message, key, "an integer of at least 0, or None")
+            wrong(message, key, "an integer of at least 0, or None")
     more = message.get("more_body", False)
     if more is not False and more is not True:
-        _wrong(message, "more_body", "a boolean")
+        wrong(message, "more_body", "a boolean")
     return file, message.get("offset"), message.get("count"), more
 
 
@@ -115,7 +116,7 @@ def early_hint_links(message: Mapping[str, Any]) -> list[bytes]:
     try:
         values = list(links)  # type: ignore[arg-type]  # a TypeError is what this asks
     except TypeError:
-        _wrong(message, "links", "an iterable of bytes")
+        wrong(message, "links", "an iterable of bytes")
     if isinstance(links, bytes | str) or not all(isinstance(value, bytes) for value in values):
-        _wrong(message, "links", "an iterable of bytes")
+        wrong(message, "links", "an iterable of bytes")
     return values

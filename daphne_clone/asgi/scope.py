@@ -47,3 +47,39 @@ def http_scope(
         "state": state.copy(),
         "extensions": extensions.copy(),
     }
+
+
+def websocket_scope(
+    head: RequestHead,
+    scheme: str,
+    client: list[Any] | None,
+    server: list[Any] | None,
+    root_path: str,
+    subprotocols: list[str],
+    state: dict[str, Any],
+    extensions: dict[str, dict[str, object]],
+) -> dict[str, Any]:
+    """Make the scope of a WebSocket (ASGI "WebSocket Connection Scope").
+
+    Args:
+        scheme: ``"ws"`` or ``"wss"``.
+        subprotocols: What the client offers, in its order.
+
+    The other arguments are those of `http_scope`.
+    """
+    return {
+        "type": "websocket",
+        "asgi": {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION},
+        "http_version": head.http_version,
+        "scheme": scheme,
+        "path": head.path,
+        "raw_path": head.raw_path,
+        "query_string": head.query_string,
+        "root_path": root_path,
+        "headers": head.headers.copy(),
+        "client": client,
+        "server": server,
+        "subprotocols": subprotocols,
+        "state": state.copy(),
+        "extensions": extensions.copy(),
+    }

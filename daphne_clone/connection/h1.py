@@ -36,9 +36,11 @@ from daphne_clone.wire.h1_response import (
     CONTINUE,
     KEEP_ALIVE,
     LAST_CHUNK,
+    UPGRADE,
     encode_fields,
     encode_refusal,
 )
+from daphne_clone.wire.ws_handshake import accept_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,6 +112,7 @@ class H1Connection:
         "_read_deadline",
         "_receive",
         "_sends_trailers",
+        "_successor",
         "_version",
         "_write_deadline",
         "client",
@@ -164,6 +167,7 @@ class H1Connection:
         self._phase = _HEAD
         self._read_deadline = inf
         self._write_deadline: WriteDeadline | None = None
+        self._successor: Any = None  # the IProtocol that has taken over from us, where the transport still calls us
 
     # IProtocol
 
@@ -180,6 +184,8 @@ class H1Connection:
 
     def dataReceived(self, data: bytes) -> None:
         if self._phase == _LINGER:
+            if self._successor is not None:
+                self._successor.dataReceived(data)
             return
         if self._held:
             self._held += data
@@ -209,6 +215,9 @@ class H1Connection:
             self._update_reading()
 
     def connectionLost(self, reason: Failure) -> None:
+        if self._successor is not None:
+            self._successor.connectionLost(reason)
+            return
         self.factory.connections.discard(self)
         self._phase = _LINGER
         self._read_deadline = inf
@@ -222,7 +231,9 @@ class H1Connection:
     def readConnectionLost(self) -> None:
         """The peer will send no more, but may still read: what it asked for in whole is answered."""
         self._is_peer_finished = True
-        if self._exchange is not None:
+        if self._successor is not None:
+            self.transport.loseConnection()
+        elif self._exchange is not None:
             self._tell_of_half_close(self._exchange)
         elif self._phase == _LINGER or not (self._parser.is_request_whole and self._parser.pending):
             self._close()
@@ -438,7 +449,15 @@ class H1Connection:
         self._phase = _LINGER
         self.transport.abortConnection()
 
-    def switch_protocol(self, protocol: Any) -> None:  # noqa: ANN401  # any IProtocol
+    def switch_to_websocket(self, session: Any, key: bytes | None, headers: Iterable[Field]) -> None:  # noqa: ANN401
+        assert key is not None, "RFC 6455 section 4.2.1: the handshake has been checked"
+        block, _, _ = self._encode(HTTPStatus.SWITCHING_PROTOCOLS.value, headers, True)
+        self.transport.write(b"%b%bSec-WebSocket-Accept: %b\r\n\r\n" % (block, UPGRADE, accept_token(key)))
+        self._switch_protocol(session)
+        if self._is_draining:
+            session.shutdown_started()
+
+    def _switch_protocol(self, protocol: Any) -> None:  # noqa: ANN401  # any IProtocol
         """Hand the transport over to ``protocol``, with what came behind the request (RFC 9110 section 7.8)."""
         self._exchange = None
         self._phase = _LINGER
@@ -450,7 +469,11 @@ class H1Connection:
         self.transport.unregisterProducer()
         if self._is_reading_paused:
             self.transport.resumeProducing()
-        self.transport.protocol = protocol
+        switch = getattr(self.transport, "switch_protocol", None)
+        if switch is not None:
+            switch(protocol)
+        else:
+            self._successor = protocol  # Twisted's wrappers, such as the PROXY protocol's, know no other than us
         protocol.makeConnection(self.transport)
         if pending:
             protocol.dataReceived(pending)

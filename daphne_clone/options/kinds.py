@@ -207,6 +207,15 @@ class Seconds(Kind[float]):
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+class SecondsOrNever(Seconds):
+    """A time that may be without end, which is 0, or -1 as Daphne has it."""
+
+    allowed = "a number of seconds of at least 0, or -1 for no limit"
+
+    def check(self, value: object) -> float:
+        return 0.0 if value == -1 else super().check(value)
+
+
 class Permissions(Kind[int]):
     """The mode of a file, written in octal."""
 

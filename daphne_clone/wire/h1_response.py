@@ -24,6 +24,8 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 CLOSE = b"connection: close\r\n"
 KEEP_ALIVE = b"connection: keep-alive\r\n"
 LAST_CHUNK = b"0\r\n"
+# Capitals for those clients that compare it as it stands.
+UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
 
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
@@ -106,10 +108,10 @@ class HeadEncoder:
     def encode(
         self, status: int, headers: Iterable[Field], drop_length: bool = False
     ) -> tuple[bytes, int | None, bool]:
-        """Check and write the head of a final response.
+        """Check and write the head of a final response, or of 101.
 
         Args:
-            status: 200 to 999.
+            status: 200 to 999, or 101.
             headers: Pairs of bytes; names in any case.
             drop_length: Check a Content-Length and return it, but do not write it.
 

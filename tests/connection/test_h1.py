@@ -1520,12 +1520,28 @@ class Successor:
         assert self.transport is not None
         self.received.append(data)
 
+    def shutdown_started(self) -> None:
+        raise AssertionError("nobody is stopping")
+
+
+UPGRADE = get(
+    b"Connection: upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+# RFC 6455 section 1.3 has this pair of key and answer.
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nx-a: b\r\n%bUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
 
 @pytest.mark.parametrize("behind", [b"", b"\x81\x02hi", b"x" * (MAX_PIPELINED + 1)])
 def test_another_protocol_gets_the_transport_and_what_came_behind_the_request(factory: Factory, behind: bytes) -> None:
-    transport, exchange = requested(factory, get(b"Connection: upgrade", b"Upgrade: x") + behind)
+    transport, exchange = requested(factory, UPGRADE + behind)
     connection, successor = transport.protocol, Successor()
-    exchange.channel.switch_protocol(successor)
+    exchange.channel.switch_to_websocket(successor, b"dGhlIHNhbXBsZSBub25jZQ==", [(b"x-a", b"b")])
     assert transport.protocol is successor
     assert successor.transport is transport
     assert b"".join(successor.received) == behind
@@ -1536,4 +1552,4 @@ def test_another_protocol_gets_the_transport_and_what_came_behind_the_request(fa
     factory.clock.tick(1e9)
     connection.check_deadlines()
     assert transport.is_open
-    assert transport.data == b""
+    assert transport.data == SWITCHED % factory.default_fields.block

@@ -57,6 +57,9 @@ class Transport:
         self._is_closing = False
         self._is_write_closing = False
 
+    def switch_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
     @property
     def data(self) -> bytes:
         """All that was written."""
