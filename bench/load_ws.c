@@ -51,7 +51,7 @@ enum opcode { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG 
 #define TICK_MS 100
 #define OPENING_AT_ONCE 32 /* below the shortest backlog among the peers, Twisted's 50 */
 #define MAX_HEAD 1024 /* of the answer to a handshake; the peers' are 130 to 300 bytes */
-#define MAX_BACKLOG (1u << 20)
+#define MAX_BACKLOG (1u << 24)
 #define EVENTS 256
 
 struct connection {
@@ -466,9 +466,10 @@ static bool begin_more(bool first) {
     return false;
 }
 
+/* Zero seconds: everything is begun once. */
 static void load(uint64_t seconds) {
     uint64_t end = now + seconds * SECOND_US;
-    sending = true;
+    sending = seconds > 0;
     bool possible = begin_more(true);
     while ((now < end && possible) || outstanding) {
         turn();

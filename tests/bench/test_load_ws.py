@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
+import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -176,6 +178,26 @@ def test_frames_behind_the_head_are_not_lost(loading: Loading) -> None:
         loading("ws-echo-64", port, connections=1) as generator,
     ):
         assert generator.ready().requests == 1
+
+
+def test_message_larger_than_the_sockets_buffers_arrives_whole(program: Path, tmp_path: Path) -> None:
+    size = 6_000_000  # Linux takes 2.8 MB of it at once where the receive buffer is small
+    request, frame = (
+        BY_NAME["ws-echo-64"].request(),
+        b"\x82\xff" + size.to_bytes(8) + random.Random(1).randbytes(4 + size),
+    )
+    plan = tmp_path / "plan"
+    plan.write_bytes(
+        struct.pack("<II", 0, 1) + b"".join(struct.pack("<I", len(span)) + span for span in (request, frame))
+    )
+    received: list[bytes] = []
+    with (
+        answering(ACCEPTED, b"\x82\x00", to=[len(request), len(frame)], received=received, receive_buffer=4096) as port,
+        load_ws.generating(program, plan, mode="echo", port=port, connections=1, warm_up=0, seconds=1) as generator,
+    ):
+        result = generator.ready()
+    assert (result.requests, result.errors) == (1, NONE)
+    assert received == [request, frame]
 
 
 def test_answer_that_does_not_come_is_a_timeout(loading: Loading) -> None:

@@ -88,22 +88,27 @@ class Fanout:
 
 
 @contextmanager
-def answering(*answers: bytes, to: Sequence[int] = ()) -> Iterator[int]:
+def answering(
+    *answers: bytes, to: Sequence[int] = (), received: list[bytes] | None = None, receive_buffer: int | None = None
+) -> Iterator[int]:
     """A port where the first connection gets one of ``answers`` for each thing it sends, and is then closed.
 
     Args:
         to: how many bytes each thing has, where it may come in pieces or together with the next.
+        received: a list that takes all that came.
+        receive_buffer: size of the connection's receive buffer in bytes; ``None`` for the system's own.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        if receive_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
 
         def answer() -> None:
             connection, _ = listener.accept()
             with connection:
                 for one, size in zip_longest(answers, to):
-                    if size is None:
-                        connection.recv(65536)
-                    else:
-                        connection.recv(size, socket.MSG_WAITALL)
+                    came = connection.recv(65536) if size is None else connection.recv(size, socket.MSG_WAITALL)
+                    if received is not None:
+                        received.append(came)
                     connection.sendall(one)
 
         thread = threading.Thread(target=answer)
