@@ -176,7 +176,7 @@ def _legend() -> str:
         f"{GENERATOR_BOUND_SHARE:.0%} of its core, so the server could have answered more (>=). Where that holds for "
         f"{BASELINE}, ratios of requests a second are upper bounds (<=), or tell nothing where it holds for both (?). "
         f"\"noisy\": something else used more than {NOISY_SHARE:.0%} of the server's or the generator's core. "
-        "Memory is the proportional set size of the process tree after the load."
+        "Memory is the proportional set size of the process tree after the load, WebSocket connections still open."
     )
 
 

@@ -45,7 +45,7 @@ SERVERS = (
         "uvicorn",
         "{bin}/uvicorn --host 127.0.0.1 --port {port} --loop uvloop --http httptools --ws websockets-sansio"
         " --no-access-log --log-level warning bench.apps:app",
-        "uvicorn[standard]",
+        "uvicorn[standard], whose own choice websockets-sansio is",
     ),
     Server(
         "granian",
