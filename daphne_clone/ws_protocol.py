@@ -242,6 +242,10 @@ class WebSocketProtocol:
             queue.on_taken = self._message_taken
             session.pause_receiving()
 
+    def call_when_idle(self, callback: Callable[[], None]) -> None:
+        if self.application_queue is not None:
+            self.application_queue.watch(callback)
+
     def session_closed(self, code: int, reason: str) -> None:
         if code == TOO_BIG:
             _log.warning("%s: closed with 1009: %s", self.describe(), reason)

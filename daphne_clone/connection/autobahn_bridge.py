@@ -46,7 +46,8 @@ NATIVE_UNMASKING_FROM = 2048
 class FrameListener(Protocol):
     """What `FrameEngine` calls."""
 
-    def write(self, data: bytes) -> None: ...
+    def close_made(self, frame: bytes) -> None:
+        """A Close frame is to be sent: ours, the answer to the peer's, or that of a failure."""
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
         """A whole message, reassembled, inflated and, if it is text, valid UTF-8."""
@@ -222,8 +223,9 @@ class FrameEngine(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's 
         """A pong is a sign of life, as all that comes; its payload does not matter."""
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        # Nothing else is sent by the engine: messages and pongs go the short way.
         if self._listener is not None:
-            self._listener.write(data)
+            self._listener.close_made(data)
 
     def dropConnection(self, abort: bool = False) -> None:
         """Autobahn is through with the closing handshake."""

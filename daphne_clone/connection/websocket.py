@@ -10,6 +10,7 @@ A session is always in one phase:
 phase     what happens                                           past the deadline
 ========  =====================================================  ===============================
 OPEN      messages; pings when nothing comes                     cut (no sign of life), or closed
+ENDING    nothing more is read; the owner answers what it has    (a few turns of the loop)
 CLOSING   our Close is sent, the peer's awaited                  cut
 LINGER    the last has been said; what still comes is dropped    cut
 OVER      the connection is gone
@@ -33,12 +34,14 @@ from daphne_clone.connection.shared import LINGER_S, WriteDeadline
 from daphne_clone.wire.ws_frames import BINARY, COMPRESSED, PING, PONG, TEXT, header, unmask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
     from daphne_clone.connection.autobahn_bridge import Deflate
     from daphne_clone.connection.shared import ConnectionFactory
 
-_OPEN, _CLOSING, _LINGER, _OVER = range(4)
+_OPEN, _ENDING, _CLOSING, _LINGER, _OVER = range(5)
 
 # Close codes (RFC 6455 section 7.4.1).
 NORMAL = 1000
@@ -51,6 +54,10 @@ SERVICE_RESTART = 1012
 
 # How long the peer may take to answer our Close, in seconds; as in `websockets`.
 CLOSE_S = 10.0
+
+# When a Close or a fault of the peer's is behind messages in the same read, the application has this many turns of the
+# loop to answer those before the session ends.
+_ENDING_TURNS = 4
 
 # Payloads from this size on are not copied to be joined with their header.
 _JOIN_BELOW = 65_536
@@ -88,6 +95,9 @@ class SessionOwner(Protocol):
     def message_received(self, payload: str | bytes) -> None:
         """A message has come; it may be the last that is wanted for now (`WebSocketSession.pause_receiving`)."""
 
+    def call_when_idle(self, callback: Callable[[], None]) -> None:
+        """Call back when the application waits for a message and has had all that there are; at once if it does."""
+
     def session_closed(self, code: int, reason: str) -> None:
         """No message will come any more; called once."""
 
@@ -112,19 +122,23 @@ class WebSocketSession:
     __slots__ = (
         "_deadline",
         "_deflate",
+        "_ending",
         "_engine",
         "_factory",
+        "_has_failed",
         "_heard",
         "_held",
         "_held_position",
         "_is_receiving",
         "_is_receiving_paused",
+        "_last_frame",
         "_life_deadline",
         "_max_whole",
         "_options",
         "_owner",
         "_phase",
         "_pinged",
+        "_turns_left",
         "_unsent_pong",
         "_write_deadline",
         "is_writing_paused",
@@ -151,6 +165,10 @@ class WebSocketSession:
         self._life_deadline = self._heard + options.lifetime if options.lifetime > 0 else inf
         self._deadline = inf  # of closing and lingering
         self._unsent_pong: bytes | None = None
+        self._ending: tuple[int, str] | None = None  # code and reason, once the peer has given cause for an end
+        self._has_failed = False
+        self._last_frame: bytes | None = None
+        self._turns_left = 0
         self._write_deadline: WriteDeadline | None = None
 
     # IProtocol
@@ -171,7 +189,7 @@ class WebSocketSession:
             # What was on its way when reading was paused.
             self._held = self._held[self._held_position :] + data
             self._held_position = 0
-        elif self._phase <= _CLOSING:
+        elif self._is_reading:
             self._receive(data, 0)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -183,7 +201,7 @@ class WebSocketSession:
         if self._engine is not None:
             self._engine.forget()
             self._engine = None
-        self._tell_closed(ABNORMAL, "")
+        self._tell_closed(*(self._ending or (ABNORMAL, "")))
 
     # IPushProducer: the transport's buffer is full, or has drained
 
@@ -232,6 +250,8 @@ class WebSocketSession:
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin to close; the owner hears nothing more of the session but `writing_resumed`."""
+        if self._phase == _ENDING:
+            self._finish()
         if self._phase != _OPEN:
             return
         self._phase = _CLOSING
@@ -254,7 +274,7 @@ class WebSocketSession:
         if self._is_receiving:
             return  # called from within `_receive`, which goes on
         held, self._held = self._held, None
-        if held is not None and self._phase <= _CLOSING:
+        if held is not None and self._is_reading:
             self._receive(held, self._held_position)
         if not self._is_receiving_paused and self._phase != _OVER:
             self.transport.resumeProducing()
@@ -265,8 +285,11 @@ class WebSocketSession:
 
     # FrameListener: what the engine calls
 
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)
+    def close_made(self, frame: bytes) -> None:
+        if self._phase == _OPEN:
+            self._last_frame = frame  # in answer to what has come: `_finish` sends it
+        else:
+            self.transport.write(frame)
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
         if self._owner is not None:
@@ -282,21 +305,11 @@ class WebSocketSession:
             self.transport.write(header(PONG, len(payload)) + payload)
 
     def peer_closed(self, code: int | None, reason: str | None) -> None:
-        self._phase = _LINGER
-        self._deadline = inf
-        self._arm_write_deadline()
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-        self._tell_closed(NO_STATUS if code is None else code, reason or "")
+        self._end_soon(NO_STATUS if code is None else code, reason or "")
 
     def failed(self, code: int, reason: str) -> None:
-        # The peer may still be sending: closing now would make the kernel reset the connection, and with it take our
-        # Close frame from the peer. So only our side is closed.
-        self._phase = _LINGER
-        self._deadline = self._factory.clock.now + LINGER_S
-        self.transport.unregisterProducer()
-        self.transport.loseWriteConnection()
-        self._tell_closed(code, reason)
+        self._has_failed = True
+        self._end_soon(code, reason)
 
     # The server's periodic work
 
@@ -328,12 +341,16 @@ class WebSocketSession:
 
     # Inside
 
+    @property
+    def _is_reading(self) -> bool:
+        return self._phase in (_OPEN, _CLOSING)
+
     def _receive(self, data: bytes, position: int) -> None:
         """Take the frames in ``data`` from ``position`` on, until it ends or no more are wanted."""
         self._is_receiving = True
         try:
             end = len(data)
-            while position < end and self._phase <= _CLOSING:
+            while position < end and self._is_reading:
                 if self._is_receiving_paused:
                     self._held, self._held_position = data, position
                     return
@@ -412,11 +429,50 @@ class WebSocketSession:
 
     def _end(self, code: int, reason: str) -> None:
         """Close from our side, and say so to the owner as well."""
-        if self._phase == _OPEN:
-            owner = self._owner
-            self.close(code, reason)
-            if owner is not None:
-                owner.session_closed(code, reason)
+        owner = self._owner
+        self.close(code, reason)
+        if owner is not None and self._phase == _CLOSING:
+            owner.session_closed(code, reason)
+
+    def _end_soon(self, code: int, reason: str) -> None:
+        """The peer has closed, or is not listened to any longer: see to what it said before, and end."""
+        self._ending = (code, reason)
+        if self._phase != _OPEN or self._owner is None:
+            self._finish()
+            return
+        self._phase = _ENDING
+        self._turns_left = _ENDING_TURNS
+        self._owner.call_when_idle(self._finish)
+        self._turn_over()
+
+    def _turn_over(self) -> None:
+        if self._phase != _ENDING:
+            return
+        if self._turns_left:
+            self._turns_left -= 1
+            self._factory.call_soon(self._turn_over)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Say the last word, and close."""
+        if self._phase >= _LINGER:
+            return
+        if self._last_frame is not None:
+            self.transport.write(self._last_frame)
+        self._phase = _LINGER
+        self.transport.unregisterProducer()
+        if self._has_failed:
+            # The peer may still be sending: closing now would make the kernel reset the connection, and with it take
+            # our Close frame from the peer. So only our side is closed.
+            self._deadline = self._factory.clock.now + LINGER_S
+            self.transport.loseWriteConnection()
+        else:
+            self._deadline = inf
+            self._arm_write_deadline()
+            self.transport.loseConnection()
+        if self._ending is not None:
+            self._tell_closed(*self._ending)
 
     def _tell_closed(self, code: int, reason: str) -> None:
         owner = self._owner
