@@ -9,13 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.nginx import running_nginx
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = Path(__file__).resolve().parent / "apps"
@@ -46,16 +49,20 @@ class RunningServer:
 
     Attributes:
         url: ``http://127.0.0.1:port``.
-        port: The TCP port.
+        port: The TCP port, on 127.0.0.1.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path, port: int) -> None:
         self.process = process
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.reach_by(port)
         self._output = output
         self._checked = 0
         self._expected: list[tuple[int, int]] = []
+
+    def reach_by(self, port: int) -> None:
+        """Let tests connect to another port, that of a proxy for instance."""
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
 
     def log(self) -> str:
         """Everything the server and its application wrote, to standard output and standard error."""
@@ -156,6 +163,30 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     return running
 
 
+@pytest.fixture(scope="module", params=["direct", "nginx"])
+def reached(request: pytest.FixtureRequest) -> Callable[[RunningServer], AbstractContextManager[RunningServer]]:
+    """Give a server to tests as it is, and through nginx: then ``port`` and ``url`` are nginx's.
+
+    For modules all of whose tests must pass both ways.
+    """
+
+    @contextmanager
+    def as_parametrized(server: RunningServer) -> Iterator[RunningServer]:
+        if request.param == "direct":
+            yield server
+            return
+        own_port = server.port
+        with (
+            tempfile.TemporaryDirectory(prefix="nginx-") as directory,
+            running_nginx(f"127.0.0.1:{own_port}", Path(directory)) as nginx,
+        ):
+            server.reach_by(nginx.port)
+            yield server
+        server.reach_by(own_port)
+
+    return as_parametrized
+
+
 def _port_of(process: subprocess.Popen[bytes], output: Path) -> int:
     deadline = time.monotonic() + START_S
     while True:
@@ -194,7 +225,7 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def connect() -> Callable[..., Any]:
-    """Open a WebSocket: ``with connect(server, "/path", subprotocols=["a"]) as websocket``; nothing it does hangs."""
+    """Open a WebSocket to what has a port: ``with connect(server, "/path") as websocket``; nothing it does hangs."""
     client = pytest.importorskip("websockets.sync.client", reason="the package websockets is not installed")
     exceptions = pytest.importorskip("websockets.exceptions")
 
@@ -214,8 +245,9 @@ def connect() -> Callable[..., Any]:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             self.close_socket()
 
-    def open_connection(server: RunningServer, path: str, **options: Any) -> Any:
+    def open_connection(server: Any, path: str, **options: Any) -> Any:
+        scheme = "wss" if "ssl" in options else "ws"
         defaults = {"proxy": None, "open_timeout": WAIT_S, "close_timeout": WAIT_S, "create_connection": Connection}
-        return client.connect(f"ws://127.0.0.1:{server.port}{path}", **defaults | options)
+        return client.connect(f"{scheme}://127.0.0.1:{server.port}{path}", **defaults | options)
 
     return open_connection

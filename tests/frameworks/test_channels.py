@@ -1,4 +1,4 @@
-"""The chat of Channels' tutorial, over each channel layer, driven by the package websockets."""
+"""The chat of Channels' tutorial over each layer, directly and through nginx, driven by the package websockets."""
 
 from __future__ import annotations
 
@@ -59,14 +59,15 @@ def redis_socket() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", params=[MEMORY, *REDIS_LAYERS], ids=lambda layer: layer.rpartition(".")[2])
-def servers(request: pytest.FixtureRequest, serve: Any, database: dict[str, str]) -> Iterator[list[Any]]:
-    """Two processes that share a layer; with the one in memory, one process."""
+def servers(request: pytest.FixtureRequest, serve: Any, reached: Any, database: dict[str, str]) -> Iterator[list[Any]]:
+    """Two processes that share a layer, of which the first may be behind nginx; with the one in memory, one process."""
     environment = dict(database)
     if request.param != MEMORY:
         environment |= {"CHANNEL_LAYER": request.param, "REDIS_SOCKET": request.getfixturevalue("redis_socket")}
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(serve(APP, environment=environment))
         second = first if request.param == MEMORY else stack.enter_context(serve(APP, environment=environment))
+        stack.enter_context(reached(first))
         yield [first, second]
 
 

@@ -1,4 +1,4 @@
-"""A FastAPI application's WebSockets, driven by the package websockets."""
+"""A FastAPI application's WebSockets, directly and through nginx, driven by the package websockets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ exceptions = pytest.importorskip("websockets.exceptions", reason="the package we
 
 
 @pytest.fixture(scope="module")
-def running(serve: Any) -> Iterator[Any]:
-    with serve("fastapi_ws_app:app") as server:
+def running(serve: Any, reached: Any) -> Iterator[Any]:
+    with serve("fastapi_ws_app:app") as server, reached(server):
         yield server
 
 

@@ -1,4 +1,4 @@
-"""GraphQL subscriptions in both of the protocols that clients speak, driven by the package websockets."""
+"""GraphQL subscriptions in both of their protocols, directly and through nginx, driven by the package websockets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NEW = "graphql-transport-ws"
 
 
 @pytest.fixture(scope="module")
-def running(serve: Any) -> Iterator[Any]:
-    with serve("graphql_app:app") as server:
+def running(serve: Any, reached: Any) -> Iterator[Any]:
+    with serve("graphql_app:app") as server, reached(server):
         yield server
 
 

@@ -1,4 +1,4 @@
-"""A Starlette application's WebSockets, driven by the package websockets."""
+"""A Starlette application's WebSockets, directly and through nginx, driven by the package websockets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ APP = "starlette_ws_app:app"
 
 
 @pytest.fixture(scope="module")
-def running(serve: Any) -> Iterator[Any]:
-    with serve(APP, "--lifespan", "on") as server:
+def running(serve: Any, reached: Any) -> Iterator[Any]:
+    with serve(APP, "--lifespan", "on") as server, reached(server):
         yield server
 
 
@@ -190,10 +190,10 @@ class TestClosing:
     def test_code_and_reason_of_the_client_reach_the_view(
         self, server: Any, connect: Any, prefix: str, code: int, reason: str
     ) -> None:
-        with connect(server, f"{prefix}/echo?{code}") as websocket:
+        with connect(server, f"{prefix}/echo?{prefix}{code}") as websocket:
             websocket.close(code, reason)
             assert websocket.close_code == code, "a Close is answered with its own code"
-        server.wait_for_log(f"disconnected {code}: {code} {reason!r}", 1 if prefix == "" else 2)
+        server.wait_for_log(f"disconnected {prefix}{code}: {code} {reason!r}")
 
     @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
     def test_client_that_vanishes_is_1006(self, server: Any, connect: Any, prefix: str, reset: bool) -> None:

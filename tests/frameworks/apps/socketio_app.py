@@ -7,7 +7,7 @@ from typing import Any
 import socketio
 
 # A client that polls takes both times together to leave.
-sio = socketio.AsyncServer(async_mode="asgi", ping_interval=0.5, ping_timeout=1.5)
+sio = socketio.AsyncServer(async_mode="asgi", ping_interval=0.4, ping_timeout=1)
 
 
 @sio.event

@@ -1,0 +1,105 @@
+"""nginx in front of a server, set up as for WebSockets, with and without TLS."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.programs import require_program, running_program
+from tests.support.streams import write_certificate
+
+CONFIGURATION = """\
+{user}
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    map $http_upgrade $connection_upgrade {{
+        default upgrade;
+        '' close;
+    }}
+    upstream application {{ server {upstream}; }}
+    server {{
+        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{tls_port} ssl;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        location / {{
+            proxy_pass http://application;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx.
+
+    Attributes:
+        port: The TCP port without TLS, on 127.0.0.1.
+        tls_port: The one with TLS.
+        certificate: What it shows there, in PEM; its own issuer.
+    """
+
+    port: int
+    tls_port: int
+    certificate: Path
+
+
+@contextmanager
+def running_nginx(upstream: str, directory: Path) -> Iterator[Nginx]:
+    """Run nginx for the length of a block; skip the test where it is not installed.
+
+    Args:
+        upstream: Where requests go, as nginx writes it: ``127.0.0.1:8000``, ``unix:/path``.
+        directory: An empty one, for its files.
+    """
+    program = require_program("nginx")
+    port, tls_port = _free_ports(2)
+    key, certificate = write_certificate(directory, "nginx")
+    configuration, output = directory / "nginx.conf", directory / "output.txt"
+    # Started as root, its worker would be another user, whom the test's directories keep out.
+    user = "user root;" if os.getuid() == 0 else ""
+    values = {"user": user, "directory": directory, "upstream": upstream, "key": key, "certificate": certificate}
+    configuration.write_text(CONFIGURATION.format(port=port, tls_port=tls_port, **values))
+    # `-e` is for what it has to say before it has read the file.
+    command = [program, "-e", "stderr", "-p", directory, "-c", configuration]
+    with running_program(command, lambda: _accepts(port), output):
+        yield Nginx(port, tls_port, certificate)
+
+
+def _free_ports(count: int) -> list[int]:
+    # nginx cannot let the system choose. The kernel hands these out in turn: they stay free for a while.
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
