@@ -103,7 +103,7 @@ def test_message_in_several_frames_counts_once(loading: Loading) -> None:
 def test_pings_are_answered(loading: Loading) -> None:
     # A server that misses a pong closes the connection, which would be an error.
     with (
-        serving(Echo(), ping_interval=0.1, ping_timeout=0.3) as port,
+        serving(Echo(), ping_interval=0.1, ping_timeout=0.6) as port,
         loading("ws-idle", port, connections=20) as generator,
     ):
         generator.ready()
