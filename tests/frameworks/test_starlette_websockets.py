@@ -155,10 +155,10 @@ class TestMessages:
             assert websocket.closed_with()[0] == 1003
 
     def test_too_large_ones_close_1009(self, server: Any, connect: Any, prefix: str) -> None:
-        with connect(server, f"{prefix}/echo?large") as websocket:
+        with server.expecting("closed with 1009"), connect(server, f"{prefix}/echo?large{prefix}") as websocket:
             websocket.send(b"x" * 1_048_577)
             assert websocket.closed_with()[0] == 1009
-        server.wait_for_log("disconnected large: 1009")
+        server.wait_for_log(f"disconnected large{prefix}: 1009")
 
     def test_ping_is_answered(self, server: Any, connect: Any) -> None:
         with connect(server, "/echo") as websocket:
