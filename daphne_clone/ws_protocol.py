@@ -67,6 +67,8 @@ class HTTPAnswer(Protocol):
     def handle_exception(self, exception: BaseException) -> None:
         """There will be no more: answer 500, or cut what has begun."""
 
+    def client_closed_writing(self) -> None: ...
+
     def connection_lost(self) -> None: ...
 
     def writing_resumed(self) -> None: ...
@@ -206,8 +208,17 @@ class WebSocketProtocol:
         self.connection_lost()
 
     def client_closed_writing(self) -> None:
-        # A client that has closed its side can take no part in a session, and in no closing handshake.
-        self.connection_lost()
+        if self._answer is not None:
+            # It may have said all that it has to say, and listen: as with any HTTP response.
+            self._answer.client_closed_writing()
+            if self.application_queue is not None:
+                self.application_queue.close(_disconnect(ABNORMAL, ""))
+            self.server.protocol_disconnected(self)
+        else:
+            # It can take no part in a session, nor in a closing handshake.
+            if self._channel is not None:
+                self._channel.abort()
+            self.connection_lost()
 
     def connection_lost(self) -> None:
         if self._answer is not None:
@@ -238,7 +249,8 @@ class WebSocketProtocol:
         assert queue is not None and session is not None, "a session has an application"
         key = "text" if isinstance(payload, str) else "bytes"
         queue.put_nowait({"type": "websocket.receive", key: payload}, len(payload) + MESSAGE_OVERHEAD)
-        if queue.pending_bytes > MAX_QUEUED or queue.qsize() >= self._factory.max_queue:
+        pending = queue.pending_bytes
+        if pending >= self._factory.few and (pending > MAX_QUEUED or queue.qsize() >= self._factory.max_queue):
             queue.on_taken = self._message_taken
             session.pause_receiving()
 
@@ -246,11 +258,13 @@ class WebSocketProtocol:
         if self.application_queue is not None:
             self.application_queue.watch(callback)
 
-    def session_closed(self, code: int, reason: str) -> None:
+    def session_failed(self, code: int, reason: str) -> None:
         if code == TOO_BIG:
             _log.warning("%s: closed with 1009: %s", self.describe(), reason)
         else:
             _log.debug("%s: closed with %d: %s", self.describe(), code, reason)
+
+    def session_closed(self, code: int, reason: str) -> None:
         self._end(code, reason)
 
     # The server's side
@@ -273,7 +287,9 @@ class WebSocketProtocol:
             session = self._session
             if self._state != _OPEN or session is None:
                 self._out_of_place(kind)
-            payload = websocket_rules.send(message)
+            payload = message.get("bytes")
+            if type(payload) is not bytes or message.get("text") is not None:
+                payload = websocket_rules.send(message)
             try:
                 session.send(payload)
             except UnicodeEncodeError as error:
@@ -281,8 +297,10 @@ class WebSocketProtocol:
             self._unbroken += len(payload) + MESSAGE_OVERHEAD
             return self._room() if session.is_writing_paused or self._unbroken > MAX_UNBROKEN else None
         if kind == "websocket.close":
-            code, reason = websocket_rules.close(message)
-            self._close(code, reason)
+            if self._state == _CONNECTING:
+                self._reject(HTTPStatus.FORBIDDEN)  # ASGI "Close - send event"; code and reason go nowhere
+            else:
+                self._close(*websocket_rules.close(message))
         elif kind == "websocket.accept":
             if self._state != _CONNECTING:
                 self._out_of_place(kind)
@@ -350,9 +368,7 @@ class WebSocketProtocol:
             raise
 
     def _close(self, code: int, reason: str) -> None:
-        if self._state == _CONNECTING:
-            self._reject(HTTPStatus.FORBIDDEN)  # ASGI "Close - send event"
-        elif self._state == _DENYING:
+        if self._state == _DENYING:
             self._out_of_place("websocket.close")
         elif self._state == _OPEN and self._session is not None:
             self._session.close(code, reason)
@@ -467,6 +483,7 @@ class WebSocketFactory:
         self.server = server
         self.compresses = settings.ws_per_message_deflate
         self.max_queue = settings.ws_max_queue
+        self.few = self.max_queue * MESSAGE_OVERHEAD  # with less in the queue, there is no need to count the messages
         self.session_options = SessionOptions(
             max_message=server.websocket_max_message_size,
             max_frame=server.websocket_max_frame_size,

@@ -21,9 +21,11 @@ from autobahn.websocket import USES_NVX
 from autobahn.websocket.compress_deflate import PerMessageDeflate, PerMessageDeflateOffer
 from autobahn.websocket.protocol import WebSocketServerProtocol
 from autobahn.websocket.utf8validator import Utf8Validator
-from autobahn.websocket.xormasker import create_xor_masker
 
 from daphne_clone.wire import ws_frames
+
+if USES_NVX:
+    import _nvx_xormasker as _nvx  # type: ignore[import-not-found]  # Autobahn's own name for it, a compiled module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +41,8 @@ _TAIL = b"\x00\x00\xff\xff"
 # Below this a message is not compressed: the shortest compressed ones take nine octets.
 MIN_COMPRESSED = 10
 
-# From this many octets on, Autobahn's native XOR (4.3 us and 5 us for 16 KiB) beats that of big integers.
-NATIVE_UNMASKING_FROM = 2048
+# From this many octets on, `unmask_long` beats the XOR of big integers.
+LONG_FROM = 128
 
 
 class FrameListener(Protocol):
@@ -266,7 +268,7 @@ class Deflate(PerMessageDeflate):  # type: ignore[misc]  # see FrameEngine
         self._compressor = None
         return None
 
-    def decompress(self, payload: bytes, limit: int) -> bytes:
+    def decompress(self, payload: bytes | bytearray, limit: int) -> bytes:
         """Inflate a message that came in one frame.
 
         Args:
@@ -282,7 +284,7 @@ class Deflate(PerMessageDeflate):  # type: ignore[misc]  # see FrameEngine
         self._end_of_stream()
         return data
 
-    def decompress_message_data(self, data: bytes, max_output_len: int | None = None) -> bytes:
+    def decompress_message_data(self, data: bytes | bytearray, max_output_len: int | None = None) -> bytes:
         decompressor = self._decompressor
         # One octet more than is allowed tells what is too long, before the rest of it takes memory. Autobahn's own
         # method asks for as many as are allowed, and takes a message that is cut there for a whole one.
@@ -350,13 +352,22 @@ def _accept(offer: Any, parameters: dict[str, list[Any]]) -> tuple[Deflate, byte
     return Deflate((offer.request_no_context_takeover, client_forgets), (ours, theirs)), response.encode("ascii")
 
 
-def _unmask_natively(payload: bytes, mask: bytes) -> bytes:
-    unmasked: bytes = create_xor_masker(mask, len(payload)).process(payload)
-    return unmasked
+def _xor_natively(data: bytes, start: int, stop: int, mask: bytes) -> bytearray:
+    payload = bytearray(memoryview(data)[start:stop])
+    masker = _nvx.lib.nvx_xormask_new(mask)
+    _nvx.lib.nvx_xormask_process(masker, _nvx.ffi.from_buffer(payload), len(payload))
+    _nvx.lib.nvx_xormask_free(masker)
+    return payload
 
 
-# Where Autobahn is without its native part, its loop over the octets takes 50 times as long as one XOR.
-unmask_long: Callable[[bytes, bytes], bytes] = _unmask_natively if USES_NVX else ws_frames.unmask
+def _xor_integers(data: bytes, start: int, stop: int, mask: bytes) -> bytes:
+    return ws_frames.unmask(data[start:stop], mask)
+
+
+# Undoes the masking of data[start:stop]. Autobahn's native XOR without the objects it makes around it: 0.9 us for up to
+# 1 KiB, and then 0.3 us for each. Where Autobahn is without its native part, big integers still are 20 times as fast as
+# its loop over the octets.
+unmask_long: Callable[[bytes, int, int, bytes], bytes | bytearray] = _xor_natively if USES_NVX else _xor_integers
 
 _MAX_HEADER = 14
 

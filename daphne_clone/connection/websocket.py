@@ -10,8 +10,8 @@ A session is always in one phase:
 phase     what happens                                           past the deadline
 ========  =====================================================  ===============================
 OPEN      messages; pings when nothing comes                     cut (no sign of life), or closed
-ENDING    nothing more is read; the owner answers what it has    (a few turns of the loop)
 CLOSING   our Close is sent, the peer's awaited                  cut
+ENDING    nothing more is read; the owner answers what it has    (a few turns of the loop)
 LINGER    the last has been said; what still comes is dropped    cut
 OVER      the connection is gone
 ========  =====================================================  ===============================
@@ -29,7 +29,7 @@ from autobahn.exception import PayloadCorruptError, PayloadExceededError
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import implementer
 
-from daphne_clone.connection.autobahn_bridge import NATIVE_UNMASKING_FROM, FrameEngine, unmask_long
+from daphne_clone.connection.autobahn_bridge import LONG_FROM, FrameEngine, unmask_long
 from daphne_clone.connection.shared import LINGER_S, WriteDeadline
 from daphne_clone.wire.ws_frames import BINARY, COMPRESSED, PING, PONG, TEXT, header, unmask
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from daphne_clone.connection.autobahn_bridge import Deflate
     from daphne_clone.connection.shared import ConnectionFactory
 
-_OPEN, _ENDING, _CLOSING, _LINGER, _OVER = range(5)
+_OPEN, _CLOSING, _ENDING, _LINGER, _OVER = range(5)
 
 # Close codes (RFC 6455 section 7.4.1).
 NORMAL = 1000
@@ -97,6 +97,9 @@ class SessionOwner(Protocol):
 
     def call_when_idle(self, callback: Callable[[], None]) -> None:
         """Call back when the application waits for a message and has had all that there are; at once if it does."""
+
+    def session_failed(self, code: int, reason: str) -> None:
+        """The peer broke the protocol or a limit, and is told so with this code; `session_closed` follows."""
 
     def session_closed(self, code: int, reason: str) -> None:
         """No message will come any more; called once."""
@@ -189,7 +192,7 @@ class WebSocketSession:
             # What was on its way when reading was paused.
             self._held = self._held[self._held_position :] + data
             self._held_position = 0
-        elif self._is_reading:
+        elif self._phase <= _CLOSING:
             self._receive(data, 0)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -274,7 +277,7 @@ class WebSocketSession:
         if self._is_receiving:
             return  # called from within `_receive`, which goes on
         held, self._held = self._held, None
-        if held is not None and self._is_reading:
+        if held is not None and self._phase <= _CLOSING:
             self._receive(held, self._held_position)
         if not self._is_receiving_paused and self._phase != _OVER:
             self.transport.resumeProducing()
@@ -309,6 +312,8 @@ class WebSocketSession:
 
     def failed(self, code: int, reason: str) -> None:
         self._has_failed = True
+        if self._owner is not None:
+            self._owner.session_failed(code, reason)
         self._end_soon(code, reason)
 
     # The server's periodic work
@@ -341,16 +346,12 @@ class WebSocketSession:
 
     # Inside
 
-    @property
-    def _is_reading(self) -> bool:
-        return self._phase in (_OPEN, _CLOSING)
-
     def _receive(self, data: bytes, position: int) -> None:
         """Take the frames in ``data`` from ``position`` on, until it ends or no more are wanted."""
         self._is_receiving = True
         try:
             end = len(data)
-            while position < end and self._is_reading:
+            while position < end and self._phase <= _CLOSING:
                 if self._is_receiving_paused:
                     self._held, self._held_position = data, position
                     return
@@ -397,14 +398,16 @@ class WebSocketSession:
             deflate = self._deflate
             if deflate is None or (first != TEXT | COMPRESSED and first != BINARY | COMPRESSED):
                 return 0
-        payload = data[start:stop]
-        if length:
-            mask = data[start - 4 : start]
-            payload = unmask(payload, mask) if length < NATIVE_UNMASKING_FROM else unmask_long(payload, mask)
+        mask = data[start - 4 : start]
+        payload: bytes | bytearray
+        if length < LONG_FROM:
+            payload = unmask(data[start:stop], mask)
+        else:
+            payload = unmask_long(data, start, stop, mask)
         try:
             if deflate is not None:
                 payload = deflate.decompress(payload, self._options.max_message)
-            message = payload.decode() if first & 0x0F == 1 else payload
+            message = payload.decode() if first & 0x0F == 1 else bytes(payload)
         except UnicodeDecodeError:
             self._frames().fail(INVALID_PAYLOAD, "text that is not UTF-8")
         except PayloadExceededError:
