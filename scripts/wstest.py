@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import queue
 import re
@@ -54,6 +55,7 @@ SPLIT = (9, 12, 13)  # groups of many slow cases: one batch for each subgroup
 GOOD = ("OK", "INFORMATIONAL")
 BEHAVIOURS = (*GOOD, "NON-STRICT", "UNIMPLEMENTED", "FAILED")
 NOT_RUN = "NOT RUN"
+CANNOT_RUN = 77
 OUTPUT = "output.log"
 # Nothing that a client sends may make a server log one of these.
 FAULT = re.compile(r"^.*(?:\bERROR\b|\bCRITICAL\b|Traceback \(most).*$", re.MULTILINE)
@@ -84,15 +86,26 @@ def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for.
 
     Returns:
-        0 if every case is OK or informational and the server logged no fault, otherwise 1; 130 if interrupted.
+        0 if every case is OK or informational and the server logged no fault, otherwise 1; 77 if another run is under
+        way in this checkout; 130 if interrupted.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     options, cases = _parse(arguments, _all_cases())
+    with (WORK / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("The Autobahn test suite was not run: another run is under way in this checkout.", file=sys.stderr)
+            return CANNOT_RUN
+        return _run_all(options.url, cases)
+
+
+def _run_all(own_url: str | None, cases: list[str]) -> int:
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     verdicts: list[Verdict] = []
     interrupted = False
-    with _server(options.url) as url:
+    with _server(own_url) as url:
         versions = _output_of("wstest", "--autobahnversion")
         print(f"{' '.join(versions.split())}: {len(cases)} cases against {url}", flush=True)
         print(_row("", "", "cases", *BEHAVIOURS, "close:", *GOOD, "other", "seconds"), flush=True)

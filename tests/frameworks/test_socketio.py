@@ -164,7 +164,7 @@ def test_disconnection_by_the_server_reaches_the_client(server: Any, transports:
 def test_server_stops_with_clients_connected(serve: Any, loop: str) -> None:
     async def conversation(first: Client, second: Client) -> None:
         assert await first.call("echo", 1) == await second.call("echo", 1)
-        server.terminate()
+        await asyncio.to_thread(server.terminate)  # the clients must be able to answer meanwhile
 
     with serve("socketio_app:app", "--loop", loop) as server:
         talk(server, ["websocket"], conversation, "Åsa", "Bo")

@@ -13,7 +13,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "channels.la
 if REDIS_SOCKET:
     CHANNEL_LAYERS["default"] = {
         "BACKEND": os.environ["CHANNEL_LAYER"],
-        "CONFIG": {"hosts": [f"unix://{REDIS_SOCKET}"]},
+        # From its version 8 on, redis gives up reading after the 5 seconds that channels_redis waits for a message.
+        "CONFIG": {"hosts": [{"address": f"unix://{REDIS_SOCKET}", "socket_timeout": 30}]},
     }
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DATABASE"]}}
 DEBUG = False
