@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.applications import Starlette
@@ -14,12 +15,21 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.sessions import SessionMiddleware
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+PAGE = Path(__file__).with_name("page.html")
 
 
 @contextlib.asynccontextmanager
@@ -29,6 +39,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
 
 async def home(request: Request) -> Response:
     return PlainTextResponse("home")
+
+
+async def page(request: Request) -> Response:
+    """What a browser loads to have conversations of its own."""
+    return FileResponse(PAGE)
 
 
 async def scope(websocket: WebSocket) -> None:
@@ -160,6 +175,7 @@ class Stamp(BaseHTTPMiddleware):
 
 routes = [
     Route("/", home),
+    Route("/page", page),
     WebSocketRoute("/scope/{name}", scope),
     WebSocketRoute("/accepted", accepted),
     WebSocketRoute("/echo", echo),
