@@ -1,21 +1,26 @@
 """One server for each module, and the clients that its tests run with: one for each HTTP version, when there are more.
 
-A module may say with which `OPTIONS` its server runs. Tests that use `client` hold for every version of HTTP; those
-that use `connect` are about the bytes of HTTP/1.1.
+A module may say which `APPLICATION` its server runs, and with which `OPTIONS`. Tests that use `client` hold for every
+version of HTTP; those that use `connect` are about the bytes of HTTP/1.1. WebSockets are opened by `websocket`, a
+client that knows the rules, and by `session`, one that sends whatever octets a test wants.
 """
 
 from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_websocket
 
-from tests.support.http1 import Client, Connection, Response
+from tests.support.http1 import Client, Connection, Field, Response
 from tests.support.server_process import ServerProcess
+from tests.support.ws_client import Session, handshake
 
 _keys = itertools.count()
 
@@ -53,7 +58,8 @@ class AppSide:
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
-    with ServerProcess(options=getattr(request.module, "OPTIONS", ())) as process:
+    application = getattr(request.module, "APPLICATION", "apps:application")
+    with ServerProcess(application, getattr(request.module, "OPTIONS", ())) as process:
         yield process
 
 
@@ -68,6 +74,33 @@ def connect(server: ServerProcess) -> Iterator[Callable[..., Connection]]:
     """Open connections to the server; they are closed behind the test."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(Connection(server.address, **options))
+
+
+@pytest.fixture
+def websocket(server: ServerProcess) -> Iterator[Callable[..., ClientConnection]]:
+    """Open WebSockets at a target of the server; they are closed behind the test."""
+    with ExitStack() as stack:
+
+        def opened(target: str, **options: Any) -> ClientConnection:
+            uri = "ws://{}:{}".format(*server.address) + target
+            client = connect_websocket(uri, proxy=None, **{"open_timeout": 5, "close_timeout": 5, **options})
+            return stack.enter_context(client)
+
+        yield opened
+
+
+@pytest.fixture
+def session(server: ServerProcess) -> Iterator[Callable[..., Session]]:
+    """Open WebSockets at a target of the server, up to the 101; they are closed behind the test."""
+    with ExitStack() as stack:
+
+        def opened(target: str, fields: Iterable[Field] = (), **options: Any) -> Session:
+            session = stack.enter_context(Session(server.address, **options))
+            session.send(handshake(target, fields))
+            session.opened()
+            return session
+
+        yield opened
 
 
 @pytest.fixture
