@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from daphne_clone.asgi import websocket_rules
 from daphne_clone.asgi.forwarded import as_forwarded
 from daphne_clone.asgi.scope import websocket_scope
-from daphne_clone.connection.autobahn_bridge import negotiate_deflate
+from daphne_clone.connection.autobahn_bridge import TOO_BIG, negotiate_deflate
 from daphne_clone.connection.websocket import (
     ABNORMAL,
     INTERNAL_ERROR,
-    TOO_BIG,
     SessionOptions,
     WebSocketSession,
 )
@@ -355,9 +354,11 @@ class WebSocketProtocol:
         subprotocol, headers = websocket_rules.accept(message, handshake.subprotocols)
         if subprotocol is not None:
             headers.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
-        deflate, extension = negotiate_deflate(handshake.extensions) if self._factory.compresses else (None, b"")
-        if deflate is not None:
-            headers.append((b"sec-websocket-extensions", extension))
+        deflate = None
+        if self._factory.compresses:
+            deflate, extension = negotiate_deflate(handshake.extensions, self._factory.session_options.max_message)
+            if deflate is not None:
+                headers.append((b"sec-websocket-extensions", extension))
         self._session = WebSocketSession(self, channel.factory, self._factory.session_options, deflate)
         self._state = _OPEN
         try:
@@ -372,7 +373,7 @@ class WebSocketProtocol:
             self._out_of_place("websocket.close")
         elif self._state == _OPEN and self._session is not None:
             self._session.close(code, reason)
-            self._end(code, reason)
+            self._end(code, reason, discard=True)
 
     def _deny(self, kind: str, message: dict[str, Any]) -> Awaitable[None] | None:
         """ASGI extensions "WebSocket Denial Response": an HTTP response instead of the session."""
@@ -443,8 +444,12 @@ class WebSocketProtocol:
         elif self._state == _OPEN:
             self._close(INTERNAL_ERROR, "")
 
-    def _end(self, code: int, reason: str) -> None:
-        """Nothing more can be sent: let the application know, and whoever waits for room."""
+    def _end(self, code: int, reason: str, *, discard: bool = False) -> None:
+        """Nothing more can be sent: let the application know, and whoever waits for room.
+
+        Args:
+            discard: What has been received before is no longer wanted: the application itself has closed.
+        """
         if self._state == _CLOSED:
             return
         was_open = self._state == _OPEN
@@ -453,9 +458,8 @@ class WebSocketProtocol:
         self._session = None
         self._forget_handshake()
         if self.application_queue is not None:
-            # What came before a Close is still delivered, unless the application itself has closed.
             self.application_queue.on_taken = None
-            self.application_queue.close(_disconnect(code, reason))
+            self.application_queue.close(_disconnect(code, reason), discard)
         self.writing_resumed()
         self.server.protocol_disconnected(self)
         if was_open:

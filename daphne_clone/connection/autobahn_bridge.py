@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 _WINDOW_BITS = 12
 _MEMORY_LEVEL = 5
 
+# What zlib can do: its raw streams begin at 9.
+_WINDOWS = frozenset(map(str, range(9, 16)))
+
+# RFC 6455 section 7.4.1: a message too big to be processed.
+TOO_BIG = 1009
+
 # RFC 7692 section 7.2.1: the end that every compressed message has, and that is left out.
 _TAIL = b"\x00\x00\xff\xff"
 
@@ -203,7 +209,14 @@ class FrameEngine(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's 
         self.message_data_total_length = 0
 
     def _onMessageFrameBegin(self, length: int) -> None:
-        self.onMessageFrameBegin(length)
+        # Autobahn's own counts the octets of a compressed frame as if they were the message's. Those are counted where
+        # they are inflated.
+        if 0 < self.maxFramePayloadSize < length:
+            self.fail(TOO_BIG, f"a frame of {length} octets, over the limit of {self.maxFramePayloadSize}")
+        elif not self._isMessageCompressed:
+            self.message_data_total_length += length
+            if 0 < self.maxMessagePayloadSize < self.message_data_total_length:
+                self.fail(TOO_BIG, f"a message over the limit of {self.maxMessagePayloadSize} octets")
 
     def _onMessageFrameData(self, payload: bytes) -> None:
         if not self.failedByMe:
@@ -253,8 +266,8 @@ class Deflate(PerMessageDeflate):  # type: ignore[misc]  # see FrameEngine
     _compressor: Any  # of zlib, whose types have no public names; None until needed
     _decompressor: Any
 
-    def __init__(self, no_context_takeover: tuple[bool, bool], window_bits: tuple[int, int]) -> None:
-        super().__init__(True, *no_context_takeover, *window_bits, _MEMORY_LEVEL)
+    def __init__(self, no_context_takeover: tuple[bool, bool], window_bits: tuple[int, int], max_message: int) -> None:
+        super().__init__(True, *no_context_takeover, *window_bits, _MEMORY_LEVEL, max_message or None)
 
     def compress(self, payload: bytes) -> bytes | None:
         """Compress a message; None where that does not make it shorter."""
@@ -268,37 +281,36 @@ class Deflate(PerMessageDeflate):  # type: ignore[misc]  # see FrameEngine
         self._compressor = None
         return None
 
-    def decompress(self, payload: bytes | bytearray, limit: int) -> bytes:
-        """Inflate a message that came in one frame.
-
-        Args:
-            payload: As it came, without its tail.
-            limit: Octets at most; 0 is no limit.
+    def decompress(self, payload: bytes | bytearray) -> bytes:
+        """Inflate a message that came in one frame, without its tail.
 
         Raises:
-            PayloadExceededError: It is longer.
+            PayloadExceededError: It is longer than allowed.
             PayloadCorruptError: It cannot be inflated.
         """
         self.start_decompress_message()
-        data = self.decompress_message_data(payload + _TAIL, limit or None)
-        self._end_of_stream()
+        data = self.decompress_message_data(payload)
+        self.end_decompress_message()
         return data
 
     def decompress_message_data(self, data: bytes | bytearray, max_output_len: int | None = None) -> bytes:
+        # `max_output_len` is Autobahn's own account, which depends on how the frames were cut.
         decompressor = self._decompressor
         # One octet more than is allowed tells what is too long, before the rest of it takes memory. Autobahn's own
         # method asks for as many as are allowed, and takes a message that is cut there for a whole one.
-        limit = 0 if max_output_len is None else max(max_output_len, 0) + 1
+        limit = 0 if self.max_message_size is None else self.max_message_size - self._decompress_message_size + 1
         try:
             inflated: bytes = decompressor.decompress(data, limit)
         except zlib.error as error:
             raise PayloadCorruptError("the compressed data is invalid") from error
+        self._decompress_message_size += len(inflated)
         if limit and (len(inflated) >= limit or decompressor.unconsumed_tail):
             raise PayloadExceededError("the message is longer than allowed")
         return inflated
 
     def end_decompress_message(self) -> None:
-        super().end_decompress_message()
+        if self.decompress_message_data(_TAIL):
+            raise PayloadCorruptError("the compressed data ends within a block")
         self._end_of_stream()
 
     def _end_of_stream(self) -> None:
@@ -311,11 +323,12 @@ class Deflate(PerMessageDeflate):  # type: ignore[misc]  # see FrameEngine
             self._decompressor = None
 
 
-def negotiate_deflate(extensions: str) -> tuple[Deflate | None, bytes]:
+def negotiate_deflate(extensions: str, max_message: int) -> tuple[Deflate | None, bytes]:
     """Take the first offer of permessage-deflate that can be met (RFC 7692 section 5.1).
 
     Args:
         extensions: ``Sec-WebSocket-Extensions``; offers that are malformed or not known are declined.
+        max_message: Octets that a message may be inflated to; 0 is no limit.
 
     Returns:
         The extension and the value to answer with; None and ``b""`` when there is no such offer.
@@ -329,11 +342,17 @@ def negotiate_deflate(extensions: str) -> tuple[Deflate | None, bytes]:
             offer = PerMessageDeflateOffer.parse(parameters)
         except Exception:  # noqa: BLE001  # Autobahn raises no narrower one; such an offer is declined
             continue
-        return _accept(offer, parameters)
+        if all(_is_window(parameters.get(f"{side}_max_window_bits", [True])[0]) for side in ("client", "server")):
+            return _accept(offer, parameters, max_message)
     return None, b""
 
 
-def _accept(offer: Any, parameters: dict[str, list[Any]]) -> tuple[Deflate, bytes]:  # noqa: ANN401  # see FrameEngine
+def _is_window(bits: str | bool) -> bool:
+    """Tell whether a window is told as it has to be (RFC 7692 section 7.1.2.1): Autobahn takes what `int` takes."""
+    return bits is True or bits in _WINDOWS
+
+
+def _accept(offer: Any, parameters: dict[str, list[Any]], max_message: int) -> tuple[Deflate, bytes]:  # noqa: ANN401
     response = "permessage-deflate"
     if offer.request_no_context_takeover:
         response += "; server_no_context_takeover"
@@ -349,7 +368,9 @@ def _accept(offer: Any, parameters: dict[str, list[Any]]) -> tuple[Deflate, byte
     client_forgets = "client_no_context_takeover" in parameters
     if client_forgets:
         response += "; client_no_context_takeover"
-    return Deflate((offer.request_no_context_takeover, client_forgets), (ours, theirs)), response.encode("ascii")
+    return Deflate((offer.request_no_context_takeover, client_forgets), (ours, theirs), max_message), response.encode(
+        "ascii"
+    )
 
 
 def _xor_natively(data: bytes, start: int, stop: int, mask: bytes) -> bytearray:

@@ -29,7 +29,7 @@ from autobahn.exception import PayloadCorruptError, PayloadExceededError
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import implementer
 
-from daphne_clone.connection.autobahn_bridge import LONG_FROM, FrameEngine, unmask_long
+from daphne_clone.connection.autobahn_bridge import LONG_FROM, TOO_BIG, FrameEngine, unmask_long
 from daphne_clone.connection.shared import LINGER_S, WriteDeadline
 from daphne_clone.wire.ws_frames import BINARY, COMPRESSED, PING, PONG, TEXT, header, unmask
 
@@ -48,7 +48,6 @@ NORMAL = 1000
 NO_STATUS = 1005
 ABNORMAL = 1006
 INVALID_PAYLOAD = 1007
-TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 
@@ -406,7 +405,7 @@ class WebSocketSession:
             payload = unmask_long(data, start, stop, mask)
         try:
             if deflate is not None:
-                payload = deflate.decompress(payload, self._options.max_message)
+                payload = deflate.decompress(payload)
             message = payload.decode() if first & 0x0F == 1 else bytes(payload)
         except UnicodeDecodeError:
             self._frames().fail(INVALID_PAYLOAD, "text that is not UTF-8")
