@@ -1,8 +1,8 @@
 """One WebSocket session behind its opening handshake, on any transport: messages in, messages out, close, ping.
 
 It owns the frames, backpressure both ways and the deadlines; it does not know ASGI. A whole message in one frame is
-parsed and written here, with no state kept. Everything else is Autobahn's, in `FrameEngine`, which is made when a
-session first needs it: most sessions of an application that only pushes never do (docs/decisions/0010).
+parsed and written here, with no state kept; so are pings and pongs. Everything else is Autobahn's, in `FrameEngine`,
+which is made when a session first needs it: for many that is when they close (docs/decisions/0010).
 
 A session is always in one phase:
 
@@ -57,6 +57,10 @@ CLOSE_S = 10.0
 # When a Close or a fault of the peer's is behind messages in the same read, the application has this many turns of the
 # loop to answer those before the session ends.
 _ENDING_TURNS = 4
+
+# Frames taken in one turn of the loop: a read can hold 40,000 that are empty, half a second's work, and others want
+# their turn too.
+_MAX_TURN = 512
 
 # Payloads from this size on are not copied to be joined with their header.
 _JOIN_BELOW = 65_536
@@ -275,11 +279,7 @@ class WebSocketSession:
         self._heard = self._factory.clock.now  # it could not be heard until now
         if self._is_receiving:
             return  # called from within `_receive`, which goes on
-        held, self._held = self._held, None
-        if held is not None and self._phase <= _CLOSING:
-            self._receive(held, self._held_position)
-        if not self._is_receiving_paused and self._phase != _OVER:
-            self.transport.resumeProducing()
+        self._receive_held()
 
     def abort(self) -> None:
         """Cut the connection at once; `connectionLost` follows."""
@@ -350,10 +350,15 @@ class WebSocketSession:
         self._is_receiving = True
         try:
             end = len(data)
+            left = _MAX_TURN
             while position < end and self._phase <= _CLOSING:
-                if self._is_receiving_paused:
+                if self._is_receiving_paused or not left:
                     self._held, self._held_position = data, position
+                    if not left:
+                        self.transport.pauseProducing()
+                        self._factory.call_soon(self._receive_held)
                     return
+                left -= 1
                 engine = self._engine
                 if engine is None or engine.is_idle:
                     after = self._receive_whole(data, position, end)
@@ -365,8 +370,18 @@ class WebSocketSession:
         finally:
             self._is_receiving = False
 
+    def _receive_held(self) -> None:
+        """Go on with what was left of a read, and then read on."""
+        if self._is_receiving_paused:
+            return
+        held, self._held = self._held, None
+        if held is not None and self._phase <= _CLOSING:
+            self._receive(held, self._held_position)
+        if self._held is None and not self._is_receiving_paused and self._phase != _OVER:
+            self.transport.resumeProducing()
+
     def _receive_whole(self, data: bytes, position: int, end: int) -> int:
-        """Take one frame that is a whole message, or a pong.
+        """Take one frame that is a whole message, a ping or a pong.
 
         Returns:
             The position behind it; 0 when what is there is something else, which is left to the engine.
@@ -390,8 +405,12 @@ class WebSocketSession:
         stop = start + length
         if length < 0 or stop > end or length > self._max_whole:
             return 0
-        if first == PONG:
-            return stop if length < 126 else 0
+        if first in (PING, PONG):
+            if length > 125:
+                return 0
+            if first == PING:
+                self.ping_received(unmask(data[start:stop], data[start - 4 : start]))
+            return stop
         deflate = None
         if first != TEXT and first != BINARY:
             deflate = self._deflate
