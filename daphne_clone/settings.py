@@ -199,8 +199,9 @@ class Settings:
         help="how long a WebSocket may last; 0 or -1: no limit",
     )
     websocket_connect_timeout: float = option(
-        Seconds(), 20.0, "--websocket-connect-timeout", "--websocket_connect_timeout", group=WEBSOCKETS, unit="seconds",
-        help="how long an application may take to accept a WebSocket before it is rejected with 403; 0: no limit",
+        SecondsOrNever(), 20.0, "--websocket-connect-timeout", "--websocket_connect_timeout", group=WEBSOCKETS,
+        unit="seconds",
+        help="how long an application may take to accept a WebSocket before it is rejected with 403; 0 or -1: no limit",
     )
     websocket_handshake_timeout: float = option(
         Seconds(), 5.0, "--websocket-handshake-timeout", "--websocket_handshake_timeout", group=WEBSOCKETS,
