@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.python.systemd import ListenFDs
 
 from daphne_clone.errors import ListenError
 from daphne_clone.transport import sockets, tls
-from daphne_clone.transport.ports import LoopPort, ReactorPort
+from daphne_clone.transport.ports import LoopPort, ReactorPort, telling_of
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory, IReactorCore
@@ -52,29 +51,53 @@ async def listen(
     backlog: int = DEFAULT_BACKLOG,
     unix_socket_permissions: int | None = None,
 ) -> LoopPort | ReactorPort:
-    """Listen as an endpoint string says, and build a protocol with ``factory`` for each connection.
+    """Listen as an endpoint string says: `open_port`, which see, and its ``start()`` in one step."""
+    port = await open_port(
+        description,
+        factory,
+        reactor=reactor,
+        loop=loop,
+        backlog=backlog,
+        unix_socket_permissions=unix_socket_permissions,
+    )
+    await port.start()
+    return port
+
+
+async def open_port(
+    description: str,
+    factory: IProtocolFactory,
+    *,
+    reactor: IReactorCore,
+    loop: asyncio.AbstractEventLoop,
+    backlog: int = DEFAULT_BACKLOG,
+    unix_socket_permissions: int | None = None,
+) -> LoopPort | ReactorPort:
+    """Do all that listening as an endpoint string says may fail at, but do not listen yet.
+
+    The socket is bound and the certificates are read; of a port of Twisted's own, only its string is.
 
     The loop carries ``tcp``, ``tcp6``, ``unix``, ``fd``, ``systemd``, ``ssl`` and ``tls``; every other prefix goes to
     Twisted, whose transport then carries the bytes.
 
     Args:
         description: Such as ``tcp:port=8000:interface=127.0.0.1``; a colon inside a value is written ``\\:``.
-        factory: Its ``doStart`` and ``doStop`` are called once for each port.
+        factory: Builds a protocol for each connection. Its ``doStart`` and ``doStop`` are called once for each port.
         reactor: For the endpoints that only Twisted knows; it runs ``loop``.
         loop: The running loop.
         backlog: Completed connections the kernel may queue; the string's own ``backlog=`` goes before it.
         unix_socket_permissions: For ``unix:`` without ``mode=``; 0o666 when None.
 
     Raises:
-        ListenError: With the description and what is wrong with it, or the system's reason.
+        ListenError: With the description and what is wrong with it, or the system's reason; so does ``start()``.
     """
-    try:
+    with telling_of(description):
         kind, options = parse(description)
         if kind not in _PARAMETERS:
-            return await _listen_on_reactor(description, factory, reactor, loop)
+            return _port_of_reactor(description, factory, reactor, loop)
         queue = _number(options, "backlog", 1, 2**31 - 1, default=backlog)
         opened = await _OPEN[kind](options, loop, _mode(options, unix_socket_permissions))
-        port = LoopPort(
+        return LoopPort(
             description,
             opened.listener,
             factory,
@@ -83,16 +106,9 @@ async def listen(
             file=opened.file,
             backlog=queue,
         )
-        await port.start()
-    except ListenError as error:
-        raise ListenError(f"cannot listen on {description}: {error}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ListenError(f"cannot listen on {description}: {reason[:1].lower()}{reason[1:]}") from error
-    return port
 
 
-async def _listen_on_reactor(
+def _port_of_reactor(
     description: str, factory: IProtocolFactory, reactor: IReactorCore, loop: asyncio.AbstractEventLoop
 ) -> ReactorPort:
     try:
@@ -100,12 +116,7 @@ async def _listen_on_reactor(
     except Exception as error:
         # A plugin raises what it likes about its parameters.
         raise ListenError(str(error)) from error
-    try:
-        port = await endpoint.listen(factory).asFuture(loop)
-    except CannotListenError as error:
-        # Its own text repeats the address; the description has it.
-        raise ListenError(str(error.socketError)) from error
-    return ReactorPort(description, port)
+    return ReactorPort(description, endpoint, factory, loop)
 
 
 def parse(description: str) -> tuple[str, dict[str, str]]:

@@ -15,10 +15,13 @@ import asyncio
 import functools
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -98,17 +101,18 @@ class LoopPort:
         """Begin to accept. The loop must be running.
 
         Raises:
-            OSError: The kernel refuses; the socket is then closed and its file removed.
+            ListenError: The kernel refuses; the socket is then closed and its file removed.
         """
         self._factory.doStart()
         try:
-            if isinstance(self._loop, asyncio.SelectorEventLoop):
-                self._listener.listen(self._backlog)
-                self._loop.add_reader(self._listener.fileno(), self._accept_ready)
-            else:
-                self._server = await self._loop.create_server(
-                    self._make_transport, sock=self._listener, backlog=self._backlog, **self._tls_arguments
-                )
+            with telling_of(self.description):
+                if isinstance(self._loop, asyncio.SelectorEventLoop):
+                    self._listener.listen(self._backlog)
+                    self._loop.add_reader(self._listener.fileno(), self._accept_ready)
+                else:
+                    self._server = await self._loop.create_server(
+                        self._make_transport, sock=self._listener, backlog=self._backlog, **self._tls_arguments
+                    )
         except BaseException:
             self._close()
             self._factory.doStop()
@@ -150,6 +154,7 @@ class LoopPort:
 
     def _stop(self) -> Deferred[None]:
         if not self._listening:
+            self._close()  # it was never started
             return succeed(None)
         self._listening = False
         if self._server is None:
@@ -177,6 +182,7 @@ class LoopPort:
     def _close(self) -> None:
         if self._file is not None:
             self._file.remove()
+            self._file = None
         if self._server is not None:
             self._server.close()  # and with it the socket
         else:
@@ -224,23 +230,70 @@ class LoopPort:
 
 @implementer(IListeningPort)
 class ReactorPort:
-    """A port of Twisted's own, with the description it was made from."""
+    """A port of Twisted's own, with the description it is made from.
 
-    def __init__(self, description: str, port: IListeningPort) -> None:
+    Args:
+        description: The endpoint string.
+        endpoint: What it means to Twisted.
+        factory: Builds a protocol for each connection.
+        loop: The running loop.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.description = description
-        self._port = port
+        self._endpoint = endpoint
+        self._factory = factory
+        self._loop = loop
+        self._port: IListeningPort | None = None
+
+    async def start(self) -> None:
+        """Open the port and listen; Twisted's endpoints have but this one step.
+
+        Raises:
+            ListenError: It cannot.
+        """
+        with telling_of(self.description):
+            try:
+                self._port = await self._endpoint.listen(self._factory).asFuture(self._loop)
+            except CannotListenError as error:
+                # Its own text repeats the address; the description has it.
+                raise ListenError(str(error.socketError)) from error
 
     # IListeningPort
 
     def startListening(self) -> None:
-        self._port.startListening()
+        self._started.startListening()
 
     def stopListening(self) -> Deferred[None]:
-        stopped = self._port.stopListening()
+        stopped = None if self._port is None else self._port.stopListening()
         return succeed(None) if stopped is None else stopped
 
     def getHost(self) -> IAddress:
-        return self._port.getHost()
+        return self._started.getHost()
+
+    @property
+    def _started(self) -> IListeningPort:
+        if self._port is None:
+            raise ListenError(f"{self.description} was not started")
+        return self._port
+
+
+@contextmanager
+def telling_of(description: str) -> Iterator[None]:
+    """Turn what opening a port fails with into a ListenError that names its description."""
+    try:
+        yield
+    except ListenError as error:
+        raise ListenError(f"cannot listen on {description}: {error}") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ListenError(f"cannot listen on {description}: {reason[:1].lower()}{reason[1:]}") from error
 
 
 def _also(result: None, other: Deferred[None]) -> None:

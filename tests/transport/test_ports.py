@@ -13,6 +13,7 @@ import pytest
 from twisted.logger import globalLogPublisher
 
 from daphne_clone.errors import ListenError
+from daphne_clone.transport import listen as listening
 from daphne_clone.transport import ports
 from tests.support.streams import Keeper, Recorder, connect, finished, open_port, read, until, write_certificate
 
@@ -54,6 +55,22 @@ def test_the_factory_is_started_and_stopped_once_for_each_port(run):
     run(scenario())
 
 
+def test_a_port_that_never_started_leaves_nothing(run, tmp_path):
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        path = str(tmp_path / "s")
+        factory = Keeper()
+        port = await listening.open_port(f"unix:{path}", factory, reactor=None, loop=loop)
+        assert os.path.exists(path)
+        with pytest.raises(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+        await stopped(port)
+        assert not os.path.exists(path)
+        assert (factory.starts, factory.stops) == (0, 0)
+
+    run(scenario())
+
+
 def test_a_port_that_cannot_start_leaves_nothing(run, tmp_path, monkeypatch):
     async def scenario():
         loop = asyncio.get_running_loop()
@@ -82,7 +99,7 @@ def test_a_port_that_cannot_start_leaves_nothing(run, tmp_path, monkeypatch):
             file=ports.SocketFile(path, status.st_dev, status.st_ino),
             backlog=1,
         )
-        with pytest.raises(OSError, match="Refused"):
+        with pytest.raises(ListenError, match="cannot listen on unix:it: refused"):
             await port.start()
         assert (factory.starts, factory.stops) == (1, 1)
         assert listener.fileno() == -1
