@@ -48,6 +48,19 @@ def build_endpoint_description_strings(
     return descriptions
 
 
+def build_tls_endpoint_description_string(host: str, port: int, *, certificate: str, private_key: str) -> str:
+    """Return the endpoint string for TCP with TLS.
+
+    Args:
+        host: Name or address; an IPv6 address without brackets.
+        port: 0 to 65535; 0 is any free one.
+        certificate: Path of a PEM file with the certificate, and behind it, if need be, its chain.
+        private_key: Path of a PEM file; it may be the same.
+    """
+    address = f"port={int(port)}:interface={_quote(host)}"
+    return f"ssl:{address}:privateKey={_quote(private_key)}:certKey={_quote(certificate)}"
+
+
 def _quote(argument: str) -> str:
     quoted: str = quoteStringArgument(argument)  # type: ignore[no-untyped-call]  # Twisted has not annotated it
     # Twisted's function leaves this one alone, and its parser then takes "/a=b" for a parameter named "/a".

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daphne_clone.endpoints import build_endpoint_description_strings as build
+from daphne_clone.endpoints import build_tls_endpoint_description_string as build_tls
 from daphne_clone.transport.listen import parse
 
 
@@ -42,3 +43,10 @@ def test_what_is_built_is_understood():
     assert parse(host) == ("tcp", {"port": "8000", "interface": "fe80::1%eth0"})
     path = "/odd:path=with\\all"
     assert parse(build(unix_socket=path)[0]) == ("unix", {"address": path})
+
+
+def test_what_is_built_for_tls_is_understood():
+    certificate, key = "/odd:path=with\\all", "/etc/key.pem"
+    built = build_tls("::1", 8443, certificate=certificate, private_key=key)
+    options = {"port": "8443", "interface": "::1", "certKey": certificate, "privateKey": key}
+    assert parse(built) == ("ssl", options)
