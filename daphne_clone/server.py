@@ -31,20 +31,21 @@ from daphne_clone.errors import ConfigurationError, LifespanFailed, ListenError,
 from daphne_clone.http_protocol import HTTPFactory
 from daphne_clone.loggers import get_logger
 from daphne_clone.observe import logs
-from daphne_clone.reactor import install, loop_of
+from daphne_clone.reactor import for_running_loop, install, loop_of
 from daphne_clone.settings import Settings
 from daphne_clone.signals import StopSignals
-from daphne_clone.transport.listen import listen
+from daphne_clone.transport.listen import open_port
 from daphne_clone.ws_protocol import WebSocketFactory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from asgiref.typing import ASGI3Application
-    from twisted.internet.interfaces import IListeningPort
+    from twisted.internet.asyncioreactor import AsyncioSelectorReactor
     from twisted.python.failure import Failure
 
     from daphne_clone.http_protocol import WebRequest
+    from daphne_clone.transport.ports import LoopPort, ReactorPort
     from daphne_clone.ws_protocol import WebSocketProtocol
 
     ServedProtocol = WebRequest | WebSocketProtocol
@@ -105,6 +106,7 @@ class Server:
         connections: By exchange: ``connected`` (seconds since the epoch), ``application_instance`` (its task) and, once
             the client is gone, ``disconnected``.
         exit_status: What the process should exit with.
+        start_error: Why `run` could not start to serve; None if it could.
         was_cut_short: The stop did not wait for all: threads of the application may run on, and nobody should wait.
 
     Raises:
@@ -168,12 +170,13 @@ class Server:
             raise ConfigurationError("endpoints", self.endpoints, "at least one endpoint to listen on")
         self.trusted_peers = TrustedPeers(self.settings.forwarded_allow_ips)
         self.forwarding = self._forwarding()
-        self.listeners: list[IListeningPort] = []
+        self.listeners: list[LoopPort | ReactorPort] = []
         self.listening_addresses: list[tuple[str, int]] = []
         self.connections: dict[Any, dict[str, Any]] = {}
         self.clock = CoarseClock()
         self.state: dict[str, Any] = {}
         self.exit_status = 0
+        self.start_error: Exception | None = None
         self.was_cut_short = False
         self.abort_start = False
         self._reactor: Any = None  # the zope interfaces of a reactor have no common type
@@ -228,23 +231,52 @@ class Server:
         elif self._reactor.running and self._stopping is None:
             self._reactor.stop()
 
-    async def serve(self, shutdown_trigger: Callable[[], Awaitable[object]] | None = None) -> None:
+    async def bind(self, reactor: AsyncioSelectorReactor) -> None:
+        """Bind the endpoints ahead of `serve`: for who may do so now and not later, and to learn at once of a failure.
+
+        Args:
+            reactor: The one that `serve` will be given.
+
+        Raises:
+            ListenError: An endpoint cannot be listened on; none is bound.
+        """
+        self._prepare(reactor, asyncio.get_running_loop())
+        try:
+            for description in self.endpoints:
+                self.listeners.append(await self._open(description))
+        except BaseException:
+            await self.unbind()
+            raise
+
+    async def unbind(self) -> None:
+        """Close what `bind` has opened, where no `serve` follows."""
+        while self.listeners:
+            await _settled(self.listeners.pop().stopListening())
+
+    async def serve(
+        self,
+        shutdown_trigger: Callable[[], Awaitable[object]] | None = None,
+        *,
+        reactor: AsyncioSelectorReactor | None = None,
+    ) -> None:
         """Serve inside a loop that is running already, until the trigger returns or the task is cancelled.
 
         Args:
             shutdown_trigger: Awaited once; None is SIGTERM or SIGINT, where signals can be handled.
+            reactor: The one that runs the loop, as in a process of twistd's; None is none, and the server brings one
+                that nobody else meets.
 
         Raises:
             ListenError: An endpoint cannot be listened on.
             LifespanFailed: The application refused to start.
         """
-        from daphne_clone.reactor import for_running_loop  # noqa: PLC0415  # only here
-
         if self.abort_start:
             return
         loop = asyncio.get_running_loop()
         self._is_guest = True
-        self._prepare(for_running_loop(loop), loop)
+        guest = for_running_loop(loop) if reactor is None else None
+        if self._reactor is None:
+            self._prepare(reactor or guest, loop)
         reasons: set[asyncio.Future[object]] = {loop.create_task(self._stop_requested.wait())}
         if shutdown_trigger is None:
             self._signals = StopSignals(loop, self._signal_received)
@@ -262,8 +294,9 @@ class Server:
             finally:
                 if self._signals is not None:
                     self._signals.ignore()
-                self._reactor.stop()
-                self._loop.call_soon(self._reactor.release)  # behind its last events
+                if guest is not None:
+                    guest.stop()  # type: ignore[no-untyped-call]  # Twisted has not annotated it
+                    self._loop.call_soon(guest.release)  # behind its last events
 
     def _prepare(self, reactor: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401  # see _reactor
         self._reactor = reactor
@@ -292,18 +325,11 @@ class Server:
     async def _start_or_give_up(self) -> None:
         try:
             await self._start()
-        except ListenError as error:
-            _log.critical("%s", error)
-            self.exit_status = STATUS_LISTEN_FAILED
-        except LifespanFailed as error:
-            _log.critical("The application failed to start: %s", error, exc_info=error.__cause__)
-            self.exit_status = STATUS_STARTUP_FAILED
         except asyncio.CancelledError:
             return
-        except Exception:  # noqa: BLE001  # the last line of a task
-            _log.exception("The server failed to start")
-            self.exit_status = STATUS_LISTEN_FAILED
-        if self.exit_status:
+        except Exception as error:  # noqa: BLE001  # the last line of a task
+            self.start_error = error
+            self.exit_status = tell_of_failed_start(error)
             self.abort_start = True
             self.stop()
 
@@ -316,16 +342,11 @@ class Server:
         logs.keep_enabled()  # the application has configured logging by now, if it does at all
         self._reactor.callLater(TICK_S, self.application_checker)
         self._reactor.callLater(TICK_S, self.timeout_checker)
-        for description in self.endpoints:
-            port = await listen(
-                description,
-                self._http_factory,
-                reactor=self._reactor,
-                loop=self._loop,
-                backlog=self.settings.backlog,
-                unix_socket_permissions=self.settings.unix_socket_permissions,
-            )
-            self.listeners.append(port)
+        for index, description in enumerate(self.endpoints):
+            if index == len(self.listeners):  # unless `bind` has
+                self.listeners.append(await self._open(description))
+            port = self.listeners[index]
+            await port.start()
             address = port.getHost()
             if hasattr(address, "host") and hasattr(address, "port"):
                 self.listening_addresses.append((address.host, address.port))
@@ -334,6 +355,17 @@ class Server:
         self._announce()
         if self.ready_callable is not None:
             self.ready_callable()
+
+    async def _open(self, description: str) -> LoopPort | ReactorPort:
+        assert self._http_factory is not None, "_prepare comes first"
+        return await open_port(
+            description,
+            self._http_factory,
+            reactor=self._reactor,
+            loop=self._loop,
+            backlog=self.settings.backlog,
+            unix_socket_permissions=self.settings.unix_socket_permissions,
+        )
 
     def _announce(self) -> None:
         name = self.settings.application or getattr(self.application, "__qualname__", type(self.application).__name__)
@@ -608,6 +640,18 @@ class Server:
             self.proxy_forwarded_port_header,
             self.proxy_forwarded_proto_header,
         )
+
+
+def tell_of_failed_start(error: Exception) -> int:
+    """Log what kept a server from starting, and return what the process should exit with."""
+    if isinstance(error, LifespanFailed):
+        _log.critical("The application failed to start: %s", error, exc_info=error.__cause__)
+        return STATUS_STARTUP_FAILED
+    if isinstance(error, ListenError):
+        _log.critical("%s", error)
+    else:
+        _log.critical("The server failed to start", exc_info=error)
+    return STATUS_LISTEN_FAILED
 
 
 def _settle_garbage_collector() -> None:

@@ -219,9 +219,75 @@ def test_port_in_use_is_exit_status_1():
         with socket.create_server(("127.0.0.1", 0)) as taken:
             server = Server(app, endpoints=[f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"])
             server.run()
-        print(server.exit_status)
+        print(repr((server.exit_status, type(server.start_error).__name__, str(server.start_error))))
     """
-    assert printed(script) == 1
+    status, kind, words = printed(script)
+    assert (status, kind) == (1, "ListenError")
+    assert "address already in use" in words
+
+
+IN_SOMEBODY_ELSES_REACTOR = """
+    from daphne_clone.errors import ListenError
+    from daphne_clone.reactor import install, loop_of
+
+    reactor = install()
+    loop = loop_of(reactor)
+
+    def refuses(address):
+        try:
+            socket.create_connection(address).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+"""
+
+
+def test_server_that_was_bound_ahead_listens_once_it_serves_in_the_reactor_it_is_given():
+    script = (
+        IN_SOMEBODY_ELSES_REACTOR
+        + """
+    server = Server(app, ["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"])
+    loop.run_until_complete(server.bind(reactor))
+    addresses = [(port.getHost().host, port.getHost().port) for port in server.listeners]
+    seen = [refuses(addresses[0]), list(server.listening_addresses)]
+
+    async def main():
+        stop = asyncio.Event()
+        server.ready_callable = stop.set
+        async def visit():
+            await stop.wait()
+            seen.append(server.listening_addresses == addresses)
+            seen.append((await loop.run_in_executor(None, get, server))[0])
+        await server.serve(visit, reactor=reactor)
+        seen.append((refuses(addresses[0]), refuses(addresses[1]), reactor.running))
+        reactor.stop()
+
+    reactor.callWhenRunning(lambda: loop.create_task(main()))
+    reactor.run()
+    print(repr(seen))
+    """
+    )
+    assert printed(script) == [True, [], True, 200, (True, True, True)]
+
+
+def test_server_that_cannot_bind_one_endpoint_ahead_leaves_none_bound():
+    script = (
+        IN_SOMEBODY_ELSES_REACTOR
+        + """
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        ports = [free.getsockname()[1], taken.getsockname()[1]]
+        free.close()
+        server = Server(app, [f"tcp:{port}:interface=127.0.0.1" for port in ports])
+        try:
+            loop.run_until_complete(server.bind(reactor))
+        except ListenError as error:
+            assert str(ports[1]) in str(error), error
+        with socket.socket() as other:  # without SO_REUSEADDR, which shares with sockets that do not listen yet
+            other.bind(("127.0.0.1", ports[0]))
+        print(repr(server.listeners))
+    """
+    )
+    assert printed(script) == []
 
 
 def test_run_works_off_the_main_thread():
