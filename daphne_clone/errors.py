@@ -74,7 +74,7 @@ class ClientDisconnected(DaphneCloneError, ConnectionError):
 
 
 # What frameworks raise of their own where receive() has told them of a disconnect; by name, for they are not imported.
-_FRAMEWORKS_DISCONNECTS = frozenset({"ClientDisconnect", "ClientDisconnected", "RequestAborted"})
+_FRAMEWORKS_DISCONNECTS = frozenset({"ClientDisconnect", "ClientDisconnected", "RequestAborted", "WebSocketDisconnect"})
 
 
 def is_disconnect(error: BaseException | None, *, was_told: bool = False) -> bool:
@@ -82,7 +82,7 @@ def is_disconnect(error: BaseException | None, *, was_told: bool = False) -> boo
 
     Args:
         error: What it raised: our `ClientDisconnected` or a framework's, alone, in groups or as the cause of another.
-        was_told: The application has been given ``http.disconnect``; only then a framework's own error counts.
+        was_told: The application has been given its disconnect event; only then a framework's own error counts.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -98,3 +98,10 @@ def test_chat_tells_everybody(server: Any, connect: Any) -> None:
         assert first.recv() == "second left"
         first.send("anybody?")
         assert [first.recv(), first.recv()] == ["You wrote: anybody?", "first says: anybody?"]
+
+
+def test_an_application_that_lets_the_disconnect_pass_is_no_fault(server: Any, connect: Any) -> None:
+    with connect(server, "/echo") as websocket:
+        websocket.send("hello")
+        assert websocket.recv() == "hello"
+    server.wait_for_log("WSDISCONNECT /echo")  # and the fixture looks for errors

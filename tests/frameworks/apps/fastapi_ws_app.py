@@ -112,4 +112,12 @@ async def chat(websocket: WebSocket, name: str) -> None:
         await members.tell_all(f"{name} left")
 
 
+@app.websocket("/echo")
+async def echo(websocket: WebSocket) -> None:
+    """The first example of FastAPI's documentation: it leaves WebSocketDisconnect to whoever called it."""
+    await websocket.accept()
+    while True:
+        await websocket.send_text(await websocket.receive_text())
+
+
 app.include_router(router)
