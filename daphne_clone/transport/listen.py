@@ -24,6 +24,8 @@ from daphne_clone.transport.ports import LoopPort, ReactorPort, telling_of
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory, IReactorCore
 
+    from daphne_clone.transport.proxied import ProxyProtocol
+
 DEFAULT_BACKLOG: Final = 2048
 _DEFAULT_MODE: Final = 0o666  # as Twisted's `unix:`; who may connect is then the directory's business
 
@@ -50,6 +52,7 @@ async def listen(
     loop: asyncio.AbstractEventLoop,
     backlog: int = DEFAULT_BACKLOG,
     unix_socket_permissions: int | None = None,
+    proxy_protocol: ProxyProtocol | None = None,
 ) -> LoopPort | ReactorPort:
     """Listen as an endpoint string says: `open_port`, which see, and its ``start()`` in one step."""
     port = await open_port(
@@ -59,6 +62,7 @@ async def listen(
         loop=loop,
         backlog=backlog,
         unix_socket_permissions=unix_socket_permissions,
+        proxy_protocol=proxy_protocol,
     )
     await port.start()
     return port
@@ -72,6 +76,7 @@ async def open_port(
     loop: asyncio.AbstractEventLoop,
     backlog: int = DEFAULT_BACKLOG,
     unix_socket_permissions: int | None = None,
+    proxy_protocol: ProxyProtocol | None = None,
 ) -> LoopPort | ReactorPort:
     """Do all that listening as an endpoint string says may fail at, but do not listen yet.
 
@@ -87,6 +92,7 @@ async def open_port(
         loop: The running loop.
         backlog: Completed connections the kernel may queue; the string's own ``backlog=`` goes before it.
         unix_socket_permissions: For ``unix:`` without ``mode=``; 0o666 when None.
+        proxy_protocol: Connections begin with a PROXY header; only on the loop's own transports. None for none.
 
     Raises:
         ListenError: With the description and what is wrong with it, or the system's reason; so does ``start()``.
@@ -94,6 +100,10 @@ async def open_port(
     with telling_of(description):
         kind, options = parse(description)
         if kind not in _PARAMETERS:
+            if proxy_protocol is not None:
+                # Of Twisted's, only `haproxy:` reads the header, and that from whoever connects.
+                kinds = ", ".join((*_PARAMETERS, *_ALIASES))
+                raise ListenError(f"--proxy-protocol goes with the endpoints {kinds} only")
             return _port_of_reactor(description, factory, reactor, loop)
         queue = _number(options, "backlog", 1, 2**31 - 1, default=backlog)
         opened = await _OPEN[kind](options, loop, _mode(options, unix_socket_permissions))
@@ -105,6 +115,7 @@ async def open_port(
             context=opened.context,
             file=opened.file,
             backlog=queue,
+            proxy_protocol=proxy_protocol,
         )
 
 

@@ -6,7 +6,8 @@ Who accepts. On uvloop, the loop does (``create_server``): in C, and with no des
 what waits, so that it neither spins nor stops. On asyncio we do: its own accept loop tries ``backlog`` times for each
 wake-up, and with no descriptor left logs a traceback for each try (measured: 875 in five seconds with a backlog of
 100); and in 3.11 a connection accepted in the iteration in which its server is closed is dropped (``Server._attach``
-asserts). Accepting is a dozen lines, and ``stopListening`` needs them anyway.
+asserts). Accepting is a dozen lines, and ``stopListening`` needs them anyway. Where the PROXY protocol is spoken, we
+accept on both: its header has to be read before the loop reads anything.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from zope.interface import implementer
 
 from daphne_clone.errors import ListenError
 from daphne_clone.transport import tls
+from daphne_clone.transport.proxied import HeaderReader
 from daphne_clone.transport.sockets import SocketFile, address_of
 from daphne_clone.transport.stream import LoopTransport, TLSLoopTransport
 
 if TYPE_CHECKING:
     from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+    from daphne_clone.transport.proxied import ProxyProtocol
 
 _log = Logger()
 
@@ -63,6 +67,7 @@ class LoopPort:
         context: Speak TLS with it; None for plain connections.
         file: The socket's file, to be removed when the port stops; None where there is none of ours.
         backlog: How many completed connections the kernel may queue.
+        proxy_protocol: Each connection begins with a PROXY header, in front of TLS; None for none.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class LoopPort:
         context: ssl.SSLContext | None,
         file: SocketFile | None,
         backlog: int,
+        proxy_protocol: ProxyProtocol | None = None,
     ) -> None:
         self.description = description
         self._listener = listener
@@ -91,6 +97,7 @@ class LoopPort:
                 "ssl_handshake_timeout": tls.HANDSHAKE_TIMEOUT_S,
                 "ssl_shutdown_timeout": tls.SHUTDOWN_TIMEOUT_S,
             }
+        self._headers = HeaderReader(description, loop, proxy_protocol) if proxy_protocol is not None else None
         self._server: asyncio.AbstractServer | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._handovers: set[asyncio.Task[None]] = set()
@@ -106,7 +113,7 @@ class LoopPort:
         self._factory.doStart()
         try:
             with telling_of(self.description):
-                if isinstance(self._loop, asyncio.SelectorEventLoop):
+                if isinstance(self._loop, asyncio.SelectorEventLoop) or self._headers is not None:
                     self._listener.listen(self._backlog)
                     self._loop.add_reader(self._listener.fileno(), self._accept_ready)
                 else:
@@ -138,7 +145,7 @@ class LoopPort:
 
         Returns:
             Fires when each of these connections has its protocol. Over TLS that is after the handshake, at most
-            ``tls.HANDSHAKE_TIMEOUT_S`` from now.
+            ``tls.HANDSHAKE_TIMEOUT_S`` from now, and behind the PROXY protocol a second later.
         """
         if self._stopped is None:
             self._stopped = self._stop()
@@ -172,6 +179,8 @@ class LoopPort:
                     error=error,
                 )
         self._close()
+        if self._headers is not None:
+            self._headers.stop_soon()
         if not self._handovers:
             self._factory.doStop()
             return succeed(None)
@@ -210,22 +219,28 @@ class LoopPort:
         """Accept what is in the queue."""
         for _ in range(at_most):
             try:
-                connection, _address = self._listener.accept()
+                connection, peer = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:  # this one went away while it waited; the next may be fine
                 continue
             connection.setblocking(False)
-            task = self._loop.create_task(self._hand_over(connection))
+            task = self._loop.create_task(self._hand_over(connection, peer))
             self._handovers.add(task)
             task.add_done_callback(self._handovers.discard)
 
-    async def _hand_over(self, connection: socket.socket) -> None:
+    async def _hand_over(self, connection: socket.socket, peer: object) -> None:
+        make_transport = self._make_transport
         try:
-            await self._loop.connect_accepted_socket(self._make_transport, connection, **self._tls_arguments)
+            if self._headers is not None:
+                make_transport = functools.partial(make_transport, await self._headers.ends_of(connection, peer))
+            await self._loop.connect_accepted_socket(make_transport, connection, **self._tls_arguments)
         except OSError as error:  # a handshake that failed or took too long, a peer that is gone: all the peer's doing
             connection.close()
             _log.debug("{description}: a connection was not made: {error}", description=self.description, error=error)
+        except asyncio.CancelledError:
+            connection.close()
+            raise
 
 
 @implementer(IListeningPort)

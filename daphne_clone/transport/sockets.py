@@ -9,9 +9,14 @@ import errno
 import os
 import socket
 import stat
+import struct
 from dataclasses import dataclass
+from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+# l_onoff=1, l_linger=0: close() answers with RST, so that the peer sees a truncation and not an end (socket(7)).
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 def address_of(name: object) -> IPv4Address | IPv6Address | UNIXAddress:

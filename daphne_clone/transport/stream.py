@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import struct
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -37,7 +36,7 @@ from zope.interface import implementer
 
 from daphne_clone.transport import sendfile
 from daphne_clone.transport.flow import WriteFlow, drop
-from daphne_clone.transport.sockets import address_of
+from daphne_clone.transport.sockets import RESET_ON_CLOSE, address_of
 
 _log = Logger()
 
@@ -46,11 +45,10 @@ def _failure(error: Exception) -> Failure:
     return Failure(error)  # type: ignore[no-untyped-call]  # Twisted has not annotated it
 
 
+_Address = IPv4Address | IPv6Address | UNIXAddress
+
 # Most connections end this way; one Failure serves them all, as in twisted.internet.main.CONNECTION_DONE.
 _CLOSED_CLEANLY: Final = _failure(ConnectionDone())
-
-# l_onoff=1, l_linger=0: close() answers with RST, so that the peer sees a truncation and not an end (socket(7)).
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 @implementer(ITCPTransport, IPushProducer, IConsumer)
@@ -60,6 +58,7 @@ class LoopTransport(WriteFlow):
     Args:
         factory: Builds the Twisted protocol when the connection is made; None from ``buildProtocol`` aborts it.
         loop: The loop that carries the connection.
+        ends: What to tell as peer and host, where a proxy has told it; None is what the socket says.
 
     Attributes:
         data_received: The Twisted protocol's ``dataReceived``; the loop calls it. If it raises, the loop closes the
@@ -68,6 +67,7 @@ class LoopTransport(WriteFlow):
 
     __slots__ = (
         "_aborted",
+        "_ends",
         "_factory",
         "_peer",
         "_protocol",
@@ -79,11 +79,17 @@ class LoopTransport(WriteFlow):
 
     data_received: Callable[[bytes], None]
 
-    def __init__(self, factory: IProtocolFactory, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        loop: asyncio.AbstractEventLoop,
+        ends: tuple[_Address, _Address] | None = None,
+    ) -> None:
         super().__init__(loop)
         self._factory = factory
+        self._ends = ends
         self._protocol: IProtocol | None = None
-        self._peer: IPv4Address | IPv6Address | UNIXAddress | None = None
+        self._peer: _Address | None = None
         self._aborted = False
         self._read_ended = False
         self._write_ended = False
@@ -100,7 +106,7 @@ class LoopTransport(WriteFlow):
             # getpeername() gave ENOTCONN: the peer reset the connection while it was in the accept queue.
             self.abortConnection()
             return
-        self._peer = address_of(peer_name)
+        self._peer = address_of(peer_name) if self._ends is None else self._ends[0]
         self._bind_writes()
         try:
             protocol = self._factory.buildProtocol(self._peer)
@@ -170,8 +176,8 @@ class LoopTransport(WriteFlow):
         # Under TLS on asyncio there may be no socket any more, though nobody has been told of the loss yet.
         own_socket = self._transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            if own_socket is not None and isinstance(self._peer, IPv4Address | IPv6Address):
-                own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            if own_socket is not None and own_socket.family != socket.AF_UNIX:
+                own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._transport.abort()
 
     def loseWriteConnection(self) -> None:
@@ -185,12 +191,12 @@ class LoopTransport(WriteFlow):
         if self._producer is None:
             self._end_writing()
 
-    def getPeer(self) -> IPv4Address | IPv6Address | UNIXAddress:  # type: ignore[override]  # UNIX sockets come here too
+    def getPeer(self) -> _Address:  # type: ignore[override]  # UNIX sockets come here too
         assert self._peer is not None, "a protocol has its transport only after connection_made"
         return self._peer
 
-    def getHost(self) -> IPv4Address | IPv6Address | UNIXAddress:  # type: ignore[override]  # UNIX sockets come here too
-        return address_of(self._transport.get_extra_info("sockname"))
+    def getHost(self) -> _Address:  # type: ignore[override]  # UNIX sockets come here too
+        return address_of(self._transport.get_extra_info("sockname")) if self._ends is None else self._ends[1]
 
     def getTcpNoDelay(self) -> bool:
         """Return whether small writes leave at once; True unless changed. As all options, OSError on a UNIX socket."""
