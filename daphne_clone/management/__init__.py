@@ -1,0 +1,1 @@
+"""The commands that the Django app adds to manage.py."""
