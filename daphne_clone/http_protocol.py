@@ -174,9 +174,10 @@ class WebRequest:
         self.client_addr, self.server_addr = channel.client, channel.server
         scheme, root_path = channel.scheme, server.root_path
         if channel.is_peer_trusted and (head.root_path is not None or server.forwarding is not None):
-            self.client_addr, scheme, root_path = as_forwarded(
+            head, self.client_addr, scheme, root_path = as_forwarded(
                 head, self.client_addr, scheme, root_path, server.forwarding
             )
+            self._head = head
         if server.limit_concurrency is not None and len(server.connections) > server.limit_concurrency:
             self.answer_error(HTTPStatus.SERVICE_UNAVAILABLE, [(b"retry-after", b"1")])
             self._end()

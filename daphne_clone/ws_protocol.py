@@ -169,9 +169,10 @@ class WebSocketProtocol:
         self.client_addr, self.server_addr = channel.client, channel.server
         scheme, root_path = channel.scheme, server.root_path
         if channel.is_peer_trusted:
-            self.client_addr, scheme, root_path = as_forwarded(
+            head, self.client_addr, scheme, root_path = as_forwarded(
                 head, self.client_addr, scheme, root_path, server.forwarding
             )
+            self._head = head
         if server.limit_concurrency is not None and len(server.connections) > server.limit_concurrency:
             self._reject(HTTPStatus.SERVICE_UNAVAILABLE, [(b"retry-after", b"1")])
             return

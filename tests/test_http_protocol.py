@@ -281,8 +281,8 @@ def test_daphne_root_path_counts_from_trusted_peers_only() -> None:
         for trusted in (False, True):
             case.channel.is_peer_trusted = trusted
             case.exchange = WebRequest(case.channel)
-            case.request(root_path=b"/caf%C3%A9%ff")
-            assert case.server.scopes[-1]["root_path"] == ("/café\ufffd" if trusted else "/own")
+            case.request(root_path=b"/caf%C3%A9")
+            assert case.server.scopes[-1]["root_path"] == ("/café" if trusted else "/own")
 
     on_loop(scenario)
 
