@@ -35,6 +35,8 @@ from daphne_clone.reactor import for_running_loop, install, loop_of
 from daphne_clone.settings import Settings
 from daphne_clone.signals import StopSignals
 from daphne_clone.transport.listen import open_port
+from daphne_clone.transport.proxied import ProxyProtocol
+from daphne_clone.wire.proxy_header import ProxyHeaderParser
 from daphne_clone.ws_protocol import WebSocketFactory
 
 if TYPE_CHECKING:
@@ -365,6 +367,9 @@ class Server:
             loop=self._loop,
             backlog=self.settings.backlog,
             unix_socket_permissions=self.settings.unix_socket_permissions,
+            proxy_protocol=ProxyProtocol(self.trusted_peers.trusts, ProxyHeaderParser)
+            if self.settings.proxy_protocol
+            else None,
         )
 
     def _announce(self) -> None:

@@ -210,7 +210,7 @@ class Settings:
 
     proxy_headers: bool = option(
         Flag(), False, "--proxy-headers", group=PROXY,
-        help="believe what trusted proxies say of the client, its scheme and its port",
+        help="believe what trusted proxies say of the client, and of the scheme, host and path it has asked for",
     )
     forwarded_allow_ips: tuple[str, ...] = option(
         ListOf(TrustedPeer(), r"[,\s]+", "commas or blanks", split_arguments=True), ("127.0.0.0/8", "::1", "unix"),
@@ -219,11 +219,16 @@ class Settings:
     )
     proxy_headers_host: str | None = option(
         Text("FIELD", "the name of a header field", pattern=TOKEN), None, "--proxy-headers-host", group=PROXY,
-        unset="X-Forwarded-For", help="field that carries the client's address; only with --proxy-headers",
+        unset="X-Forwarded-For",
+        help="field that carries the client's address; Forwarded: that field alone; only with --proxy-headers",
     )
     proxy_headers_port: str | None = option(
         Text("FIELD", "the name of a header field", pattern=TOKEN), None, "--proxy-headers-port", group=PROXY,
         unset="X-Forwarded-Port", help="field that carries the client's port; only with --proxy-headers",
+    )
+    proxy_protocol: bool = option(
+        Flag(), False, "--proxy-protocol", group=PROXY,
+        help="expect a PROXY protocol header (version 1 or 2) on each connection; only trusted proxies may connect",
     )
     root_path: str = option(
         Text("PATH", takes_empty=True), "", "--root-path", group=PROXY, unset="none",
@@ -288,6 +293,10 @@ class Settings:
         for name in ("proxy_headers_host", "proxy_headers_port"):
             if getattr(self, name) is not None and not self.proxy_headers:
                 raise ConfigurationError(name, getattr(self, name), "proxy-headers to be switched on with it")
+        if self.proxy_headers_port is not None and (self.proxy_headers_host or "").lower() == "forwarded":
+            raise ConfigurationError(
+                "proxy_headers_port", self.proxy_headers_port, "no such field: Forwarded carries the port as well"
+            )
 
 
 # The table: the fields in their order, each with its name.

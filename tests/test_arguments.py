@@ -68,6 +68,7 @@ def settings(*arguments: str) -> Settings:
         ("--proxy-headers --no-proxy-headers", {"proxy_headers": False}),
         ("--proxy-headers --proxy-headers-host X-A", {"proxy_headers": True, "proxy_headers_host": "X-A"}),
         ("--proxy-headers --proxy-headers-port X-A", {"proxy_headers": True, "proxy_headers_port": "X-A"}),
+        ("--proxy-protocol", {"proxy_protocol": True}),
         ("-s nginx", {"server_name": "nginx"}),
         ("--no-server-name", {"server_name": ""}),
         ("--no-server-name --server-name x", {"server_name": "x"}),

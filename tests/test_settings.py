@@ -120,6 +120,13 @@ def test_fields_of_a_proxy_need_proxy_headers(name: str) -> None:
     assert getattr(settings_from_options(proxy_headers=True, **{name: "X-Real"}), name) == "X-Real"
 
 
+def test_the_field_of_rfc_7239_has_no_other_beside_it_for_the_port() -> None:
+    for name in ("Forwarded", "forwarded"):
+        with pytest.raises(ConfigurationError, match="proxy_headers_port: 'X-Port' .* no such field"):
+            settings_from_options(proxy_headers=True, proxy_headers_host=name, proxy_headers_port="X-Port")
+        assert settings_from_options(proxy_headers=True, proxy_headers_host=name).proxy_headers_port is None
+
+
 def test_keywords_are_fields_and_long_flags() -> None:
     settings = settings_from_options(
         host="::1", port=80, uds=Path("run/s"), header=["X: y"], timeout_write=5, fd=3, log_level="INFO"

@@ -39,15 +39,15 @@ _LOOK_BYTES: Final = 4096
 
 
 class HeaderParser(Protocol):
-    """What takes a header apart; `wire.proxy_header` has one.
+    """What takes a header apart; `wire.proxy_header` has one."""
 
-    Attributes:
-        is_whole: The header is complete.
-        ends: Source and destination, in the form of ``getsockname()``; None where those of the socket hold.
-    """
+    @property
+    def is_whole(self) -> bool:
+        """The header is complete."""
 
-    is_whole: bool
-    ends: tuple[object, object] | None
+    @property
+    def ends(self) -> tuple[object, object] | None:
+        """Source and destination, in the form of ``getsockname()``; None where those of the socket hold."""
 
     def receive_data(self, data: bytes) -> int:
         """Take octets, and tell how many belong to the header.
