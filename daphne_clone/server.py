@@ -505,7 +505,8 @@ class Server:
             The queue that its ``receive`` reads; None when it failed at once.
         """
         details = self.connections[protocol]
-        queue = ReceiveQueue(self._loop)
+        # The exchange may need it before this returns: asyncio has eager tasks.
+        protocol.application_queue = queue = ReceiveQueue(self._loop)
         send = partial(self.handle_reply, protocol)
         try:
             # asgiref's TypedDicts say what scope and messages hold; here they are being made.

@@ -195,7 +195,9 @@ class WebSocketProtocol:
         )
         self.application_queue = queue = server.create_application(self, scope)
         if queue is not None:
-            queue.put_nowait({"type": "websocket.connect"})
+            # Behind nothing, not even behind a disconnect: asyncio has eager tasks, and the application may have run to
+            # its end already.
+            queue.put_first(_connect)
 
     def body_received(self, data: bytes) -> None:
         """A handshake with a body has been refused: nobody wants it."""
@@ -501,6 +503,10 @@ class WebSocketFactory:
     def make_exchange(self, channel: ResponseChannel) -> WebSocketProtocol:
         """Make what serves a WebSocket request."""
         return WebSocketProtocol(self, channel)
+
+
+def _connect() -> dict[str, Any]:
+    return {"type": "websocket.connect"}
 
 
 def _disconnect(code: int, reason: str) -> dict[str, Any]:

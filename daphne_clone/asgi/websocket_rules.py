@@ -91,4 +91,8 @@ def close(message: Mapping[str, Any]) -> tuple[int, str]:
         reason = ""
     if not isinstance(reason, str):
         wrong(message, "reason", "a string")
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        wrong(message, "reason", "text without lone surrogates")
     return int(code), reason

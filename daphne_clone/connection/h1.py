@@ -93,6 +93,7 @@ class H1Connection:
         "_exchange",
         "_framing",
         "_head",
+        "_heir",
         "_held",
         "_is_body_paused",
         "_is_continue_due",
@@ -167,6 +168,7 @@ class H1Connection:
         self._phase = _HEAD
         self._read_deadline = inf
         self._write_deadline: WriteDeadline | None = None
+        self._heir: Any = None  # the IProtocol that has taken over while data was being parsed
         self._successor: Any = None  # the IProtocol that has taken over from us, where the transport still calls us
 
     # IProtocol
@@ -477,6 +479,15 @@ class H1Connection:
         protocol.makeConnection(self.transport)
         if pending:
             protocol.dataReceived(pending)
+        if self._is_receiving:
+            self._heir = protocol  # an eager task: what is behind the request in this read is still with the parser
+
+    def _hand_over_rest(self) -> None:
+        """Give what the parser has kept to the protocol that took over while it was at work."""
+        heir, self._heir = self._heir, None
+        pending = self._parser.take_pending()
+        if pending:
+            heir.dataReceived(pending)
 
     # The server's periodic work
 
@@ -567,7 +578,9 @@ class H1Connection:
 
     def _between_requests(self) -> None:
         """Data has come and no exchange runs: a head has begun, or what nobody wants of a body has ended."""
-        if self._phase == _IDLE and not self._parser.is_between_requests:
+        if self._heir is not None:
+            self._hand_over_rest()
+        elif self._phase == _IDLE and not self._parser.is_between_requests:
             self._wait_for(_HEAD, self.factory.timeouts.request_head)
         elif self._parser.is_request_whole:
             self._schedule_next()
@@ -599,6 +612,9 @@ class H1Connection:
             self._refused(refusal)
         finally:
             self._is_receiving = False
+        if self._heir is not None:
+            self._hand_over_rest()
+            return
         if self._is_reading_paused:
             self._update_reading()
         if self._exchange is not None:
