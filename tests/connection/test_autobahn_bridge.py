@@ -36,7 +36,7 @@ from daphne_clone.connection.autobahn_bridge import (
 from daphne_clone.wire import ws_frames
 from tests.support.ws_client import BINARY, COMPRESSED, PING, TEXT, close_frame, frame
 from tests.support.ws_sequences import CONTINUE_END, SEQUENCES, TEXT_BEGIN, Sequence
-from tests.support.ws_sessions import TAIL, close_payload, compressed, deflate, server_frames
+from tests.support.ws_sessions import TAIL, Engine, Listener, close_payload, compressed, deflate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -269,67 +269,11 @@ class TestWhatIsReliedOn:
         assert validator.validate(b"\xac")[0] is False
 
 
-class Listener:
-    """Keeps what an engine tells.
-
-    Attributes:
-        engine: Its state is looked at when a fault is told: nothing more may come of it.
-    """
-
-    def __init__(self) -> None:
-        self.messages: list[str | bytes] = []
-        self.pongs: list[bytes] = []
-        self.sent: list[tuple[int, bytes]] = []
-        self.closed: tuple[int | None, str] | None = None
-        self.failed_with: int | None = None
-        self.reason = ""
-
-    def close_made(self, frame: bytes) -> None:
-        self.sent += server_frames(frame)
-
-    def message_received(self, payload: bytes, is_binary: bool) -> None:
-        assert type(payload) is bytes
-        self.messages.append(payload if is_binary else payload.decode())
-
-    def ping_received(self, payload: bytes) -> None:
-        self.pongs.append(payload)
-
-    def peer_closed(self, code: int | None, reason: str | None) -> None:
-        assert self.closed is None
-        self.closed = code, reason or ""
-
-    def failed(self, code: int, reason: str) -> None:
-        assert self.failed_with is None
-        self.failed_with = code
-        self.reason = reason
-
-
-class Case:
-    """An engine under test."""
-
-    def __init__(self, extension: Deflate | None = None, max_message: int = 0, max_frame: int = 0) -> None:
-        self.listener = Listener()
-        self.engine = FrameEngine(self.listener, extension, max_message, max_frame)
-
-    @property
-    def is_over(self) -> bool:
-        return self.listener.closed is not None or self.listener.failed_with is not None
-
-    def receive(self, *pieces: bytes) -> None:
-        """As a session does: frame after frame, until it is over."""
-        for piece in pieces:
-            position = 0
-            while position < len(piece) and not self.is_over:
-                after = self.engine.receive(piece, position)
-                assert position < after <= len(piece)
-                position = after
-
-
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda sequence: sequence.name)
 class TestSequences:
     def test_a_stream_means_the_same_however_it_is_cut(self, sequence: Sequence) -> None:
         for pieces in sequence.cuts():
-            case = Case(deflate() if sequence.deflate else None)
+            case = Engine(deflate() if sequence.deflate else None)
             case.receive(*pieces)
             heard = case.listener
             assert heard.messages == sequence.messages
@@ -343,7 +287,7 @@ class TestSequences:
                 assert sent == ([] if sequence.closed is None else [(0x88, sequence.closed)])
 
     def test_one_octet_more_is_kept_for_the_next_frame(self, sequence: Sequence) -> None:
-        case = Case(deflate() if sequence.deflate else None)
+        case = Engine(deflate() if sequence.deflate else None)
         case.receive(sequence.data + b"\x82")
         case.receive(frame(BINARY, b"next")[1:])
         is_over = sequence.failed is not None or sequence.closed is not None
@@ -352,34 +296,34 @@ class TestSequences:
 
 class TestReceiving:
     def test_one_frame_is_taken_at_a_time(self) -> None:
-        case = Case()
+        case = Engine()
         one, two = frame(BINARY, b"one"), frame(TEXT_BEGIN, b"two")
         assert case.engine.receive(b"??" + one + two, 2) == 2 + len(one)
         assert case.listener.messages == [b"one"]
         assert case.engine.receive(b"??" + one + two, 2 + len(one)) == 2 + len(one) + len(two)
 
     def test_many_small_frames_are_not_copied_over_and_over(self) -> None:
-        case, data = Case(), Counted(frame(PING, b"p") * 5000)
+        case, data = Engine(), Counted(frame(PING, b"p") * 5000)
         case.receive(data)
         assert len(case.listener.pongs) == 5000
         assert data.copied < 40 * 5000
 
     def test_a_frame_of_many_pieces_is_not_copied_over_and_over(self) -> None:
-        case, whole = Case(), frame(BINARY, bytes(100_000))
+        case, whole = Engine(), frame(BINARY, bytes(100_000))
         case.receive(*(whole[at : at + 10] for at in range(0, len(whole), 10)))
         assert case.listener.messages == [bytes(100_000)]
 
     def test_a_header_of_many_pieces_is_told_by_its_length(self) -> None:
         whole = frame(BINARY, bytes(70_000))
         for cut in range(1, 14):
-            case = Case()
+            case = Engine()
             assert case.engine.receive(whole[:cut], 0) == cut
             assert not case.engine.is_idle
             assert case.engine.receive(whole, cut) == len(whole)
             assert case.listener.messages == [bytes(70_000)]
 
     def test_an_engine_is_idle_between_messages_only(self) -> None:
-        case = Case()
+        case = Engine()
         assert case.engine.is_idle
         for piece in (frame(TEXT_BEGIN, b"a"), frame(PING), frame(CONTINUE_END, b"bc")[:-1]):
             case.receive(piece)
@@ -389,32 +333,42 @@ class TestReceiving:
         case.receive(frame(PING, b"p")[:-1])
         assert not case.engine.is_idle
 
+    def test_an_engine_that_closes_is_not_idle(self) -> None:
+        """Messages are its own from then on."""
+        case = Engine()
+        case.engine.close(1000, "")
+        assert not case.engine.is_idle
+        case.engine.forget()
+        assert not case.engine.is_idle
+
     def test_what_is_malformed_is_told_from_two_octets(self) -> None:
         """A peer that sends no more could otherwise keep it from being told."""
         for start in (b"\x83\x80", b"\x81\x00", b"\xc1\x80", b"\x89\xfe", b"\x80\x80"):
-            case = Case()
+            case = Engine()
             case.receive(start)
             assert case.listener.failed_with == 1002
 
     def test_text_that_is_no_utf8_is_told_with_the_octet(self) -> None:
         """Not with the end of the frame, or of the message (RFC 6455 section 8.1)."""
-        case = Case()
+        case = Engine()
         case.receive(frame(TEXT_BEGIN, b"caf\xe9!" + b"x" * 100)[:11])
         assert case.listener.failed_with == 1007
 
     def test_nothing_is_kept_of_a_message_that_has_been_refused(self) -> None:
-        case = Case(max_message=1000)
+        case = Engine(max_message=1000)
         data = frame(BINARY, bytes(1001)) + frame(PING)
         case.receive(data[:8])
-        for octet in data[8:]:
+        for octet in data[8:500]:
             case.engine.receive(bytes((octet,)), 0)
         assert len(case.engine.message_data) == 0
+        for octet in data[500:]:
+            case.engine.receive(bytes((octet,)), 0)
         assert case.listener.messages == []
         assert len(case.listener.sent) == 1
 
     def test_a_new_engine_has_only_what_is_its_own(self) -> None:
         """It takes 9 KB with what Autobahn would set up."""
-        engine = Case().engine
+        engine = Engine().engine
         assert len(vars(engine)) == 5
         assert type(engine.data) is bytes
 
@@ -436,51 +390,53 @@ class TestLimits:
     def test_a_message_of_the_limit_passes_and_one_octet_more_does_not(self, size: int) -> None:
         for extra, is_ok in ((0, True), (1, False)):
             for pieces in Sequence("", frame(BINARY, bytes(size + extra))).cuts():
-                case = Case(max_message=size)
+                case = Engine(max_message=size)
                 case.receive(*pieces)
                 assert case.listener.messages == ([bytes(size)] if is_ok else [])
                 assert case.listener.failed_with == (None if is_ok else 1009)
 
     def test_a_message_that_is_too_long_is_refused_by_its_header(self) -> None:
-        case = Case(max_message=1000)
+        case = Engine(max_message=1000)
         case.receive(frame(BINARY, bytes(1001))[:8])
         assert case.listener.failed_with == 1009
         assert case.listener.sent[0][1][:2] == b"\x03\xf1"
 
     def test_fragments_count_together(self) -> None:
         begin, more, end = frame(0x02, bytes(400)), frame(0x00, bytes(400)), frame(0x80, bytes(200))
-        case = Case(max_message=1000)
+        case = Engine(max_message=1000)
         case.receive(begin + more + end)
         assert case.listener.messages == [bytes(1000)]
         case.receive(begin + more + frame(0x80, bytes(201))[:8])
         assert case.listener.failed_with == 1009
 
     def test_a_frame_has_a_limit_of_its_own(self) -> None:
-        case = Case(max_frame=400)
+        case = Engine(max_frame=400)
         case.receive(frame(0x02, bytes(400)) + frame(0x80, bytes(400)))
         assert case.listener.messages == [bytes(800)]
         case.receive(frame(0x02, bytes(401)))
         assert case.listener.failed_with == 1009
 
     def test_control_frames_have_no_limit_but_the_protocols(self) -> None:
-        case = Case(max_message=1, max_frame=1)
+        case = Engine(max_message=1, max_frame=1)
         case.receive(frame(PING, b"p" * 125))
         assert case.listener.pongs == [b"p" * 125]
 
     def test_without_limits_all_passes(self) -> None:
-        case = Case()
+        case = Engine()
         case.receive(frame(BINARY, bytes(3_000_000)))
         assert case.listener.messages == [bytes(3_000_000)]
 
 
 class TestClosing:
     def test_our_close_is_sent_once_and_answered(self) -> None:
-        case = Case()
+        case = Engine()
         case.engine.close(4000, "why")
         case.engine.close(4001, "again")
         assert case.listener.sent == [(0x88, b"\x0f\xa0why")]
         case.receive(close_frame(4000, "why"))
         assert case.listener.closed == (4000, "why")
+        case.engine.fail(1002, "")
+        assert case.listener.failed_with is None
         assert len(case.listener.sent) == 1
 
     @pytest.mark.parametrize(
@@ -494,26 +450,26 @@ class TestClosing:
         ],
     )
     def test_a_reason_is_cut_to_what_a_frame_holds(self, reason: str, sent: str) -> None:
-        case = Case()
+        case = Engine()
         case.engine.close(1000, reason)
         assert case.listener.sent == [(0x88, b"\x03\xe8" + sent.encode())]
 
     def test_messages_are_taken_until_the_peer_closes_too(self) -> None:
-        case = Case()
+        case = Engine()
         case.engine.close(1000, "")
         case.receive(frame(TEXT, b"a") + frame(PING, b"p") + close_frame(1000) + frame(TEXT, b"b"))
         assert case.listener.messages == ["a"]
         assert case.listener.closed == (1000, "")
 
     def test_a_fault_behind_our_close_is_told_and_sends_no_other(self) -> None:
-        case = Case()
+        case = Engine()
         case.engine.close(1000, "")
         case.receive(frame(0x83))
         assert case.listener.failed_with == 1002
         assert case.listener.sent == [(0x88, b"\x03\xe8")]
 
     def test_a_fault_found_by_the_session_ends_it(self) -> None:
-        case = Case()
+        case = Engine()
         case.engine.fail(1007, "no UTF-8")
         case.engine.fail(1009, "and too long")
         assert case.listener.failed_with == 1007
@@ -523,7 +479,7 @@ class TestClosing:
 
     def test_a_forgotten_engine_tells_nobody(self) -> None:
         data = frame(TEXT, b"a") + frame(PING) + frame(TEXT_BEGIN, b"a") + frame(CONTINUE_END, b"b") + close_frame(1000)
-        case = Case()
+        case = Engine()
         case.engine.forget()
         for octet in data + frame(0x83):
             case.engine.receive(bytes((octet,)), 0)
@@ -535,7 +491,7 @@ class TestClosing:
 
     @pytest.mark.parametrize("data", [close_frame(1000), frame(0x83)])
     def test_a_session_lost_while_its_close_is_sent_hears_no_more(self, data: bytes) -> None:
-        case = Case()
+        case = Engine()
         case.listener.close_made = lambda _frame: case.engine.forget()  # type: ignore[method-assign]
         case.engine.receive(data, 0)
         assert (case.listener.closed, case.listener.failed_with) == (None, None)
@@ -693,7 +649,7 @@ class TestInflatingFragments:
         for size, is_ok in ((1000, True), (1001, False)):
             data = self.in_fragments(compressed(message[:size]), count)
             for pieces in Sequence("", data).cuts():
-                case = Case(deflate(1000), max_message=1000)
+                case = Engine(deflate(1000), max_message=1000)
                 case.receive(*pieces)
                 assert case.listener.messages == ([message[:size]] if is_ok else [])
                 assert case.listener.failed_with == (None if is_ok else 1009)
@@ -703,26 +659,26 @@ class TestInflatingFragments:
         """Where its end is hard to compress: what is still to come may be longer than what it inflates to."""
         message = bytes(500) + NOISE[:500]
         data = frame(BINARY | COMPRESSED, compressed(message))
-        case = Case(deflate(1000), max_message=1000)
+        case = Engine(deflate(1000), max_message=1000)
         case.receive(data[:at], data[at:])
         assert case.listener.messages == [message]
 
     def test_a_message_of_the_limit_passes_though_it_is_longer_compressed(self) -> None:
-        case = Case(deflate(1000), max_message=1000)
+        case = Engine(deflate(1000), max_message=1000)
         case.receive(frame(BINARY | COMPRESSED, compressed(NOISE[:1000])))
         assert case.listener.messages == [NOISE[:1000]]
 
     def test_22_octets_that_inflate_to_more_than_the_limit(self) -> None:
         bomb = compressed(bytes(10_000))
         assert len(bomb) < 30
-        case = Case(deflate(1000), max_message=1000)
+        case = Engine(deflate(1000), max_message=1000)
         case.receive(frame(0x02 | COMPRESSED, bomb[:10]) + frame(0x80, bomb[10:]))
         assert case.listener.messages == []
         assert case.listener.failed_with == 1009
 
     def test_a_message_without_end_is_refused_at_the_limit(self) -> None:
         compressor = zlib.compressobj(wbits=-15)
-        case = Case(deflate(100_000), max_message=100_000)
+        case = Engine(deflate(100_000), max_message=100_000)
         case.receive(frame(0x02 | COMPRESSED, compressor.compress(bytes(50_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)))
         assert not case.is_over
         case.receive(frame(0x00, compressor.compress(bytes(50_001)) + compressor.flush(zlib.Z_SYNC_FLUSH)))
@@ -733,7 +689,7 @@ class TestInflatingFragments:
         """RFC 7692 section 7.2.2: a block may end in it; or it is refused, but then in one frame as well."""
         results = set()
         for data in (frame(BINARY | COMPRESSED, payload), self.in_fragments(payload, 2)):
-            case = Case(deflate())
+            case = Engine(deflate())
             case.receive(data)
             results.add((tuple(case.listener.messages), case.listener.failed_with))
         try:
@@ -886,9 +842,8 @@ class TestUnmasking:
         program = """
         from autobahn.websocket import USES_NVX
         assert not USES_NVX
-        from tests.connection.test_autobahn_bridge import Case
         from tests.support.ws_sequences import SEQUENCES
-        from tests.support.ws_sessions import deflate
+        from tests.support.ws_sessions import Engine, deflate
         from daphne_clone.connection import autobahn_bridge
         from daphne_clone.wire.ws_frames import unmask
         assert autobahn_bridge.unmask_long is autobahn_bridge._xor_integers
@@ -896,7 +851,7 @@ class TestUnmasking:
         assert autobahn_bridge.unmask_long(data, 3, 1000, b"mask") == unmask(data[3:1000], b"mask")
         for sequence in SEQUENCES:
             if len(sequence.data) < 1000:
-                case = Case(deflate() if sequence.deflate else None)
+                case = Engine(deflate() if sequence.deflate else None)
                 case.receive(sequence.data)
                 assert case.listener.messages == sequence.messages, sequence.name
                 assert case.listener.failed_with == sequence.failed, sequence.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -187,6 +188,14 @@ _LONG = b"".join(b"%d " % n for n in range(1000))
 _NOISE = random.Random(1).randbytes(300)
 
 
+def _too_far_back() -> bytes:
+    """What refers to octets that are only in a dictionary of the sender's."""
+    return compressed(b"abcdefgh" * 4, zlib.compressobj(wbits=-15, zdict=b"x" * 100 + b"abcdefgh"))
+
+
+_TOO_FAR_BACK = _too_far_back()
+
+
 def _squeezed(payload: bytes, first: int = TEXT) -> bytes:
     return frame(first | COMPRESSED, payload)
 
@@ -241,7 +250,7 @@ DEFLATE = [
         pongs=(b"p",),
     ),
     _deflated_fault("what is not compressed", _squeezed(b"\xff\xff\xff", BINARY)),
-    _deflated_fault("what refers to before the beginning", _squeezed(b"\x03\x80\xff\xff", BINARY)),
+    _deflated_fault("what refers to before the beginning", _squeezed(_TOO_FAR_BACK, BINARY)),
     _deflated_fault("data behind its end", _squeezed(RFC_FINAL + b"xyz")),
     _deflated_fault("data behind its end, in fragments", _in_two(RFC_FINAL + b"xyz", len(RFC_FINAL))),
     _deflated_fault("text that is not UTF-8", _squeezed(compressed(b"caf\xe9"))),

@@ -1,4 +1,4 @@
-"""Stand-ins around a `WebSocketSession`: an owner that keeps what it is told, a client's compression, server frames.
+"""Stand-ins around a WebSocket session and its state machine, which keep what they are told; frames taken apart.
 
 Nothing here opens a socket, reads a clock or sleeps. Frames of a client come from `tests.support.ws_client`.
 """
@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from daphne_clone.connection.autobahn_bridge import Deflate
+from daphne_clone.connection.autobahn_bridge import Deflate, FrameEngine
 from daphne_clone.connection.websocket import SessionOptions, WebSocketSession
 from tests.support.connections import Factory, Transport
 
@@ -56,6 +56,58 @@ def deflate(
 ) -> Deflate:
     """The extension as if negotiated; ``ours`` and ``theirs``: that side's messages come without context takeover."""
     return Deflate((ours, theirs), window_bits, max_message)
+
+
+class Listener:
+    """A `FrameListener` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str | bytes] = []
+        self.pongs: list[bytes] = []
+        self.sent: list[tuple[int, bytes]] = []
+        self.closed: tuple[int | None, str] | None = None
+        self.failed_with: int | None = None
+        self.reason = ""
+
+    def close_made(self, frame: bytes) -> None:
+        self.sent += server_frames(frame)
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        assert type(payload) is bytes
+        self.messages.append(payload if is_binary else payload.decode())
+
+    def ping_received(self, payload: bytes) -> None:
+        self.pongs.append(payload)
+
+    def peer_closed(self, code: int | None, reason: str | None) -> None:
+        assert self.closed is None
+        self.closed = code, reason or ""
+
+    def failed(self, code: int, reason: str) -> None:
+        assert self.failed_with is None
+        self.failed_with = code
+        self.reason = reason
+
+
+class Engine:
+    """A `FrameEngine` under test, which is Autobahn's state machine alone."""
+
+    def __init__(self, extension: Deflate | None = None, max_message: int = 0, max_frame: int = 0) -> None:
+        self.listener = Listener()
+        self.engine = FrameEngine(self.listener, extension, max_message, max_frame)
+
+    @property
+    def is_over(self) -> bool:
+        return self.listener.closed is not None or self.listener.failed_with is not None
+
+    def receive(self, *pieces: bytes) -> None:
+        """As a session does: frame after frame, until it is over."""
+        for piece in pieces:
+            position = 0
+            while position < len(piece) and not self.is_over:
+                after = self.engine.receive(piece, position)
+                assert position < after <= len(piece)
+                position = after
 
 
 class SessionTransport(Transport):
