@@ -219,3 +219,8 @@ def test_a_code_is_an_integer(code: Any) -> None:
 def test_a_reason_is_a_string(reason: Any) -> None:
     with pytest.raises(ApplicationProtocolError, match="'reason' is .*expected a string"):
         close(reason=reason)
+
+
+def test_a_reason_is_text_that_can_be_sent() -> None:
+    with pytest.raises(ApplicationProtocolError, match="text without lone surrogates"):
+        close(reason="\ud800")
