@@ -33,7 +33,7 @@ _MAX_HOPS = 100
 
 # A name or an address, with an optional port: less than RFC 3986 allows, but all that a site can be called. A name of
 # no letter and no digit is none: with nginx's catch-all, `server_name _`, that is what $server_name passes on.
-_HOST = re.compile(rb"(?:_*[0-9A-Za-z][0-9A-Za-z._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(rb"(?:_?[0-9A-Za-z][0-9A-Za-z._-]{0,251}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 # The path of a URL and nothing else. Two slashes, or what browsers take for them, would make it another site's as soon
 # as an application puts it in front of a redirect.

@@ -169,6 +169,8 @@ def test_the_scheme_is_one_of_four_and_the_last_said(values: list[bytes], scheme
         ([b"192.0.2.1:80"], b"192.0.2.1:80"),
         ([b"[2001:db8::1]:8080"], b"[2001:db8::1]:8080"),
         ([b"_service.example.org"], b"_service.example.org"),
+        ([b"a" * 252], b"a" * 252),
+        ([b"a" * 300], None),
         ([b"6.6.6.6, example.org"], b"example.org"),
         ([b"6.6.6.6", b"example.org"], b"example.org"),
         ([b"_"], None),
