@@ -135,7 +135,6 @@ class WebSocketSession:
         "_heard",
         "_held",
         "_held_position",
-        "_is_receiving",
         "_is_receiving_paused",
         "_last_frame",
         "_life_deadline",
@@ -165,7 +164,6 @@ class WebSocketSession:
         self._max_whole = min(options.max_message or inf, options.max_frame or inf)
         self._held: bytes | None = None  # received, and not wanted yet
         self._held_position = 0
-        self._is_receiving = False
         self._is_receiving_paused = False
         self._heard = self._pinged = factory.clock.now
         self._life_deadline = self._heard + options.lifetime if options.lifetime > 0 else inf
@@ -186,8 +184,8 @@ class WebSocketSession:
     def connectionMade(self) -> None:
         self._factory.connections.add(self)
         self.transport.registerProducer(self, True)
-        if self._owner is not None:
-            self._owner.session_opened()
+        assert self._owner is not None, "a session begins with an owner"
+        self._owner.session_opened()
 
     def dataReceived(self, data: bytes) -> None:
         self._heard = self._factory.clock.now
@@ -277,9 +275,11 @@ class WebSocketSession:
             return
         self._is_receiving_paused = False
         self._heard = self._factory.clock.now  # it could not be heard until now
-        if self._is_receiving:
-            return  # called from within `_receive`, which goes on
-        self._receive_held()
+        if self._held is None:
+            self.transport.resumeProducing()
+        else:
+            # In another turn: an application that only reads would have all of a read in this one.
+            self._factory.call_soon(self._receive_held)
 
     def abort(self) -> None:
         """Cut the connection at once; `connectionLost` follows."""
@@ -347,28 +347,24 @@ class WebSocketSession:
 
     def _receive(self, data: bytes, position: int) -> None:
         """Take the frames in ``data`` from ``position`` on, until it ends or no more are wanted."""
-        self._is_receiving = True
-        try:
-            end = len(data)
-            left = _MAX_TURN
-            while position < end and self._phase <= _CLOSING:
-                if self._is_receiving_paused or not left:
-                    self._held, self._held_position = data, position
-                    if not left:
-                        self.transport.pauseProducing()
-                        self._factory.call_soon(self._receive_held)
-                    return
-                left -= 1
-                engine = self._engine
-                if engine is None or engine.is_idle:
-                    after = self._receive_whole(data, position, end)
-                    if after:
-                        position = after
-                        continue
-                    engine = self._frames()
-                position = engine.receive(data, position)
-        finally:
-            self._is_receiving = False
+        end = len(data)
+        left = _MAX_TURN
+        while position < end and self._phase <= _CLOSING:
+            if self._is_receiving_paused or not left:
+                self._held, self._held_position = data, position
+                if not left:
+                    self.transport.pauseProducing()
+                    self._factory.call_soon(self._receive_held)
+                return
+            left -= 1
+            engine = self._engine
+            if engine is None or engine.is_idle:
+                after = self._receive_whole(data, position, end)
+                if after:
+                    position = after
+                    continue
+                engine = self._frames()
+            position = engine.receive(data, position)
 
     def _receive_held(self) -> None:
         """Go on with what was left of a read, and then read on."""
@@ -433,8 +429,8 @@ class WebSocketSession:
         except PayloadCorruptError:
             self._frames().fail(INVALID_PAYLOAD, "the compressed data is invalid")
         else:
-            if self._owner is not None:
-                self._owner.message_received(message)
+            assert self._owner is not None, "without an owner, messages go to the engine"
+            self._owner.message_received(message)
         return stop
 
     def _frames(self) -> FrameEngine:
@@ -492,8 +488,8 @@ class WebSocketSession:
             self._deadline = inf
             self._arm_write_deadline()
             self.transport.loseConnection()
-        if self._ending is not None:
-            self._tell_closed(*self._ending)
+        assert self._ending is not None, "there is a cause to end"
+        self._tell_closed(*self._ending)
 
     def _tell_closed(self, code: int, reason: str) -> None:
         owner = self._owner
@@ -504,8 +500,8 @@ class WebSocketSession:
     def _release_owner(self) -> None:
         """Tell the owner nothing any more; whoever waits for room must not wait for ever."""
         owner, self._owner = self._owner, None
-        if owner is not None:
-            owner.writing_resumed()
+        assert owner is not None, "an owner is released once"
+        owner.writing_resumed()
 
     def _arm_write_deadline(self) -> None:
         seconds = self._options.write_timeout
