@@ -24,8 +24,23 @@ from django.core.management import execute_from_command_line
 execute_from_command_line(sys.argv)
 """
 
+# Autoreload's log tells which of our files are watched by now: what is edited before that is never noticed.
 SETTINGS = """
+import logging
 from django_site.settings import *
+
+class OurFiles(logging.Filter):
+    def filter(self, record):
+        return str(BASE) in str(record.args)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"ours": {"()": OurFiles}},
+    "handlers": {"ours": {"class": "logging.StreamHandler", "filters": ["ours"]}},
+    "loggers": {"django.utils.autoreload": {"handlers": ["ours"], "level": "DEBUG"}},
+}
+ALLOWED_HOSTS = ["*"]
 ASGI_APPLICATION = "local_asgi.application"
 DEBUG = True
 INSTALLED_APPS = ["daphne_clone", "django.contrib.staticfiles"]
@@ -105,6 +120,10 @@ class RunServer(ServerProcess):
         *_, (self.scheme, host, port) = re.findall(r" development server at (https?)://(.*):(\d+)/", self.log)
         self.addresses = [(host.strip("[]"), int(port))]
 
+    def wait_until_watched(self, path: Path) -> None:
+        """Wait until autoreload would notice that a file of the project is changed."""
+        self.wait_for_log(rf"File {re.escape(str(path))} first seen", START_S)
+
     @property
     def url(self) -> str:
         host, port = self.address
@@ -155,7 +174,10 @@ class DjangoProject:
         if path.stat().st_mtime_ns <= before:
             os.utime(path, ns=(before + 1_000_000, before + 1_000_000))
 
-    def edit(self, name: str, old: str, new: str) -> None:
+    def edit(self, name: str, old: str, new: str, seen_by: RunServer | None = None) -> None:
+        """Replace a text in a file, once a server is able to notice."""
+        if seen_by is not None:
+            seen_by.wait_until_watched(self.directory / name)
         text = (self.directory / name).read_text()
         assert old in text
         self.write(name, text.replace(old, new))
