@@ -257,8 +257,8 @@ class WebSocketProtocol:
             session.pause_receiving()
 
     def call_when_idle(self, callback: Callable[[], None]) -> None:
-        if self.application_queue is not None:
-            self.application_queue.watch(callback)
+        assert self.application_queue is not None, "a session has an application"
+        self.application_queue.watch(callback)
 
     def session_failed(self, code: int, reason: str) -> None:
         if code == TOO_BIG:
@@ -417,8 +417,7 @@ class WebSocketProtocol:
 
     def _message_taken(self) -> None:
         queue = self.application_queue
-        if queue is None or self._session is None:
-            return
+        assert queue is not None and self._session is not None, "`_end` stops the queue from telling"
         if queue.pending_bytes <= MAX_QUEUED // 2 and queue.qsize() <= self._factory.max_queue // 2:
             queue.on_taken = None
             self._session.resume_receiving()
@@ -490,7 +489,8 @@ class WebSocketFactory:
         self.server = server
         self.compresses = settings.ws_per_message_deflate
         self.max_queue = settings.ws_max_queue
-        self.few = self.max_queue * MESSAGE_OVERHEAD  # with less in the queue, there is no need to count the messages
+        # With less in the queue there is no need to count the messages.
+        self.few = min(self.max_queue * MESSAGE_OVERHEAD, MAX_QUEUED)
         self.session_options = SessionOptions(
             max_message=server.websocket_max_message_size,
             max_frame=server.websocket_max_frame_size,
