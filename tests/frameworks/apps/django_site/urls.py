@@ -25,4 +25,5 @@ urlpatterns = [
     path("slow/async/", views.slow_async),
     path("events/", views.events),
     path("file/", views.file),
+    path("origin/", views.origin),
 ]

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import etag
 
@@ -125,6 +126,20 @@ async def events(request: HttpRequest) -> StreamingHttpResponse:
             print(f"closed {request.get_full_path()}")
 
     return StreamingHttpResponse(ticks(), content_type="text/event-stream")
+
+
+def origin(request: HttpRequest) -> JsonResponse:
+    """What Django makes of where a request comes from, and of where it went."""
+    return JsonResponse(
+        {
+            "client": request.META.get("REMOTE_ADDR"),
+            "secure": request.is_secure(),
+            "host": request.get_host(),
+            "uri": request.build_absolute_uri(),
+            "prefix": request.META["SCRIPT_NAME"],
+            "here": reverse(origin),
+        }
+    )
 
 
 def file(request: HttpRequest) -> FileResponse:
