@@ -696,7 +696,7 @@ class TestReceiving:
         case.session.dataReceived(frame(TEXT, b"on its way") + frame(TEXT_BEGIN, b"beg"))
         case.session.dataReceived(frame(CONTINUE_END, b"un")[:3])
         assert case.owner.messages == []
-        case.session.resume_receiving()
+        case.resume()
         assert case.transport.is_reading
         assert case.owner.messages == ["on its way"]
         case.receive(frame(CONTINUE_END, b"un")[3:])
@@ -710,8 +710,7 @@ class TestReceiving:
         taken = []
         while not case.transport.is_reading:
             taken.append((case.owner.messages[-1], case.take()))
-            case.session.resume_receiving()
-            case.factory.turn()
+            case.resume()
         assert taken == [("a", []), ("bc", []), ("d", [])]
         assert case.take() == [(PONG, b"p")]
         case.receive(frame(TEXT, b"e")[4:])
@@ -723,7 +722,7 @@ class TestReceiving:
         case.session.dataReceived(data)
         for _ in range(5000):
             assert not case.transport.is_reading
-            case.session.resume_receiving()
+            case.resume()
         assert case.transport.is_reading
         assert len(case.owner.messages) == 5000
         assert data.copied < 40 * 5000
@@ -734,7 +733,7 @@ class TestReceiving:
         case.session.dataReceived(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(TEXT, b"c")[:3])
         case.session.dataReceived(frame(TEXT, b"c")[3:] + frame(TEXT, b"d"))
         for _ in range(4):
-            case.session.resume_receiving()
+            case.resume()
         assert case.owner.messages == ["a", "b", "c", "d"]
 
     def test_pausing_and_resuming_twice_is_as_once(self) -> None:
@@ -748,6 +747,31 @@ class TestReceiving:
         case.session.resume_receiving()
         case.receive(frame(TEXT, b"a"))
         assert case.owner.messages == ["a"]
+
+    def test_what_waits_is_delivered_in_another_turn(self) -> None:
+        """An application that only reads would have all of a read in one."""
+        case = opened()
+        pausing(case)
+        case.receive(frame(TEXT, b"a") + frame(TEXT, b"b"))
+        case.session.resume_receiving()
+        assert case.owner.messages == ["a"]
+        case.factory.turn()
+        assert case.owner.messages == ["a", "b"]
+
+    def test_an_owner_may_pause_again_before_that_turn(self) -> None:
+        case = opened()
+        pausing(case)
+        case.receive(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(TEXT, b"c"))
+        case.session.resume_receiving()
+        case.session.pause_receiving()
+        case.factory.turn()
+        assert case.owner.messages == ["a"]
+        case.session.resume_receiving()
+        case.session.pause_receiving()
+        case.session.resume_receiving()
+        case.factory.turn()
+        assert case.owner.messages == ["a", "b"]
+        assert not case.transport.is_reading
 
     def test_an_owner_may_pause_and_resume_while_it_is_told_of_a_message(self) -> None:
         case = opened()
@@ -783,8 +807,8 @@ class TestReceiving:
         case.session.pause_receiving()
         case.session.dataReceived(frame(TEXT, b"a"))
         case.transport.lose()
-        case.session.resume_receiving()
-        case.factory.turn()
+        assert case.session._held is None
+        case.resume()
         assert case.owner.messages == []
         assert case.owner.closed == (1006, "")
 
@@ -887,6 +911,7 @@ class TestClosing:
         assert case.owner.closed is None
 
     def test_a_peer_that_does_not_answer_our_close_is_cut(self) -> None:
+        assert 5 <= CLOSE_S <= 30
         case = opened()
         case.session.close(1000)
         case.factory.pass_time(CLOSE_S - 1)
@@ -894,6 +919,23 @@ class TestClosing:
         assert not case.transport.is_aborted
         case.factory.pass_time(1)
         assert case.transport.is_aborted
+
+    def test_no_wait_ends_before_its_time(self) -> None:
+        for begin, seconds in (
+            (lambda case: case.session.close(1000), CLOSE_S),
+            (lambda case: case.receive(frame(0x83)), LINGER_S),
+            (lambda case: None, 100),
+        ):
+            case = opened(lifetime=100)
+            begin(case)
+            case.take()
+            clock = case.factory.clock
+            clock.tick(clock.now + seconds)
+            case.session.check_deadlines()
+            assert (case.transport.is_aborted, case.take()) == (False, [])
+            clock.tick(clock.now + 1)
+            case.session.check_deadlines()
+            assert case.transport.is_aborted or case.take() == [(CLOSE, b"\x03\xe8")]
 
     @pytest.mark.parametrize(
         ("data", "told"),
@@ -925,17 +967,24 @@ class TestClosing:
         assert case.transport.is_closed
 
     def test_a_session_that_is_over_does_nothing_more(self) -> None:
-        case = Session(lifetime=5)
-        case.transport.lose()
-        case.session.close(1000)
-        case.session.shutdown_started()
-        case.session.dataReceived(frame(TEXT, b"a") + close_frame())
-        case.factory.clock.tick(1e9)
-        case.factory.clock.tick(1e9)
-        case.session.check_deadlines()
-        assert case.owner.messages == []
-        assert case.transport.lost_writes == []
-        assert not case.transport.is_aborted
+        for before in (
+            lambda case: None,
+            lambda case: case.session.pauseProducing(),
+            lambda case: case.session.close(1000),
+            lambda case: case.receive(frame(0x83)),
+        ):
+            case = Session(lifetime=5)
+            before(case)
+            case.transport.lose()
+            case.session.close(1000)
+            case.session.shutdown_started()
+            case.session.dataReceived(frame(TEXT, b"a") + close_frame())
+            case.factory.clock.tick(1e9)
+            case.factory.clock.tick(1e9)
+            case.session.check_deadlines()
+            assert case.owner.messages == []
+            assert case.transport.lost_writes == []
+            assert not case.transport.is_aborted
 
 
 def close_octets(told: tuple[int, str]) -> bytes:

@@ -200,6 +200,11 @@ class Session:
             self.session.dataReceived(piece)
             self.factory.turn()
 
+    def resume(self) -> None:
+        """Have the owner take messages again; what has waited comes in the next turn of the loop."""
+        self.session.resume_receiving()
+        self.factory.turn()
+
     def take(self) -> list[tuple[int, bytes]]:
         """The frames sent since the last call."""
         return server_frames(self.transport.take())
