@@ -132,6 +132,7 @@ def test_messages_on_their_way_are_dropped_once_the_application_has_closed(sessi
     [
         *({"code": code} for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70_000, "1000", 1000.0, True)),
         {"reason": b"bytes"},
+        {"reason": "\ud800"},
         {"reason": 5},
     ],
     ids=str,
