@@ -182,10 +182,10 @@ class Server:
         self.was_cut_short = False
         self.abort_start = False
         self._reactor: Any = None  # the zope interfaces of a reactor have no common type
-        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]  # set by _prepare, before any use
+        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]  # set by _attach, before any use
         self._context = contextvars.Context()
         self._create_task: Callable[..., asyncio.Task[None]] = asyncio.Task
-        self.ws_factory: WebSocketFactory = None  # type: ignore[assignment]  # set by _prepare, before any use
+        self.ws_factory: WebSocketFactory = None  # type: ignore[assignment]  # set by _attach, before any use
         self._http_factory: HTTPFactory | None = None
         self._lifespan: Lifespan | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -236,13 +236,16 @@ class Server:
     async def bind(self, reactor: AsyncioSelectorReactor) -> None:
         """Bind the endpoints ahead of `serve`: for who may do so now and not later, and to learn at once of a failure.
 
+        Neither the application nor the action logger is used yet; both may still be set afterwards.
+
         Args:
             reactor: The one that `serve` will be given.
 
         Raises:
             ListenError: An endpoint cannot be listened on; none is bound.
         """
-        self._prepare(reactor, asyncio.get_running_loop())
+        self._is_guest = True
+        self._attach(reactor, asyncio.get_running_loop())
         try:
             for description in self.endpoints:
                 self.listeners.append(await self._open(description))
@@ -277,8 +280,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._is_guest = True
         guest = for_running_loop(loop) if reactor is None else None
-        if self._reactor is None:
-            self._prepare(reactor or guest, loop)
+        self._prepare(reactor or guest, loop)
         reasons: set[asyncio.Future[object]] = {loop.create_task(self._stop_requested.wait())}
         if shutdown_trigger is None:
             self._signals = StopSignals(loop, self._signal_received)
@@ -300,18 +302,22 @@ class Server:
                     guest.stop()  # type: ignore[no-untyped-call]  # Twisted has not annotated it
                     self._loop.call_soon(guest.release)  # behind its last events
 
-    def _prepare(self, reactor: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401  # see _reactor
+    def _attach(self, reactor: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401  # see _reactor
         self._reactor = reactor
         self._loop = loop
-        self._context = contextvars.copy_context()
         self.clock = CoarseClock(loop.time())
+        self.ws_factory = WebSocketFactory(self)
+        self._http_factory = HTTPFactory(self)
+
+    def _prepare(self, reactor: Any, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ANN401  # see _reactor
+        if self._reactor is None:
+            self._attach(reactor, loop)
+        self._context = contextvars.copy_context()
         if self.verbosity >= 3:
             loop.set_debug(True)
         self._lifespan = Lifespan(self.application, self.settings.lifespan, loop)
         self.state = self._lifespan.state
         self.state[SHUTTING_DOWN] = asyncio.Event()
-        self.ws_factory = WebSocketFactory(self)
-        self._http_factory = HTTPFactory(self)
 
     def _start_in_reactor(self) -> None:
         self._starting = self._loop.create_task(self._start_or_give_up(), name="daphne_clone start")
@@ -343,7 +349,7 @@ class Server:
             self._create_task = self._create_task_by_factory
         logs.keep_enabled()  # the application has configured logging by now, if it does at all
         self._reactor.callLater(TICK_S, self.application_checker)
-        self._reactor.callLater(TICK_S, self.timeout_checker)
+        self.timeout_checker()  # at once: the clock and the Date are as old as the startup was long
         for index, description in enumerate(self.endpoints):
             if index == len(self.listeners):  # unless `bind` has
                 self.listeners.append(await self._open(description))
@@ -359,7 +365,7 @@ class Server:
             self.ready_callable()
 
     async def _open(self, description: str) -> LoopPort | ReactorPort:
-        assert self._http_factory is not None, "_prepare comes first"
+        assert self._http_factory is not None, "_attach comes first"
         return await open_port(
             description,
             self._http_factory,

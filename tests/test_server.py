@@ -270,6 +270,30 @@ def test_server_that_was_bound_ahead_listens_once_it_serves_in_the_reactor_it_is
     assert printed(script) == [True, [], True, 200, (True, True, True)]
 
 
+def test_clock_and_date_do_not_date_from_before_a_long_startup():
+    script = """
+        from email.utils import parsedate_to_datetime
+
+        async def slow_start(scope, receive, send):
+            if scope["type"] == "lifespan":
+                await asyncio.sleep(2.5)
+            await app(scope, receive, send)
+
+        def visit(server):
+            now = time.time()
+            date = parsedate_to_datetime(get(server)[1]["date"]).timestamp()
+            print(repr((now - date < 2, asyncio.run_coroutine_threadsafe(age(server), loop).result() < 1.5)))
+
+        async def age(server):
+            return loop.time() - server.clock.now
+
+        from daphne_clone.reactor import install, loop_of
+        loop = loop_of(install())
+        serve(visit, application=slow_start)
+    """
+    assert printed(script) == (True, True)
+
+
 def test_server_that_cannot_bind_one_endpoint_ahead_leaves_none_bound():
     script = (
         IN_SOMEBODY_ELSES_REACTOR
