@@ -142,6 +142,68 @@ def test_options_reach_the_server(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "argument", "value"),
+    [
+        *((f"--websocket{dash}timeout 7", "websocket_timeout", 7.0) for dash in "_-"),
+        *((f"--websocket{dash}timeout -1", "websocket_timeout", 0.0) for dash in "_-"),
+        *((f"--websocket{dash}timeout=-1", "websocket_timeout", 0.0) for dash in "_-"),
+        ("--websocket_connect_timeout 7", "websocket_connect_timeout", 7.0),
+        ("--websocket_connect_timeout -1", "websocket_connect_timeout", 0.0),
+        ("--websocket-connect-timeout 7", "websocket_connect_timeout", 7.0),
+        ("--websocket_handshake_timeout 7", "websocket_handshake_timeout", 7.0),
+        ("--websocket-handshake-timeout 0", "websocket_handshake_timeout", 0.0),
+        ("--websocket-max-message-size 7", "websocket_max_message_size", 7),
+        ("--ws-max-size 7", "websocket_max_message_size", 7),
+        ("--websocket-max-frame-size 0", "websocket_max_frame_size", 0),
+        ("--ping-interval 7", "ping_interval", 7.0),
+        ("--ws-ping-interval 0", "ping_interval", 0.0),
+        ("--ping-timeout 7", "ping_timeout", 7.0),
+        ("--ws-ping-timeout 7.5", "ping_timeout", 7.5),
+    ],
+)
+def test_options_of_websockets_reach_the_server_by_each_of_their_spellings(
+    run: Run, options: str, argument: str, value: float
+) -> None:
+    arguments = run(*options.split()).arguments
+    assert arguments[argument] == value
+    assert getattr(arguments["settings"], argument) == value
+
+
+def test_queue_and_compression_of_websockets_are_settings(run: Run) -> None:
+    settings = run("--ws-max-queue", "7", "--no-ws-per-message-deflate").arguments["settings"]
+    assert settings.ws_max_queue == 7
+    assert settings.ws_per_message_deflate is False
+
+
+def test_a_websocket_without_end_may_come_from_the_environment_and_from_a_file(
+    site: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "server.toml").write_text("application = 'site_under_test:app'\nwebsocket_timeout = -1", encoding="utf-8")
+    Command().run(["-c", "server.toml"])
+    monkeypatch.setenv("DAPHNE_CLONE_WEBSOCKET_TIMEOUT", "-1")
+    Command().run(["site_under_test:app"])
+    assert [server.arguments["websocket_timeout"] for server in RecordingServer.made] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--websocket_timeout -2", "a number of seconds of at least 0, or -1 for no limit"),
+        ("--websocket_handshake_timeout -1", "a number of seconds of at least 0"),
+        ("--ws-ping-interval -1", "a number of seconds of at least 0"),
+        ("--ws-max-queue 0", "a whole number of at least 1"),
+        ("--ws-max-size -1", "a whole number of at least 0"),
+    ],
+)
+def test_what_a_websocket_cannot_have_is_told_by_the_spelling_used(
+    site: Path, capsys: pytest.CaptureFixture[str], options: str, expected: str
+) -> None:
+    flag, value = options.split()
+    assert exit_status(flag, value, "site_under_test:app") == 2
+    assert capsys.readouterr().err == f"error: {flag}: {value!r} cannot be used; expected {expected}\n"
+
+
+@pytest.mark.parametrize(
     ("options", "address", "port", "proto"),
     [
         ("--proxy-headers", "X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto"),

@@ -32,6 +32,15 @@ SPELLINGS = {
     "endpoints": {"-e", "--endpoint"},
     "verbosity": {"-v", "--verbosity"},
     "http_timeout": {"-t", "--http-timeout"},
+    "websocket_timeout": {"--websocket-timeout", "--websocket_timeout"},
+    "websocket_connect_timeout": {"--websocket-connect-timeout", "--websocket_connect_timeout"},
+    "websocket_handshake_timeout": {"--websocket-handshake-timeout", "--websocket_handshake_timeout"},
+    "websocket_max_message_size": {"--websocket-max-message-size", "--ws-max-size"},
+    "websocket_max_frame_size": {"--websocket-max-frame-size"},
+    "ws_max_queue": {"--ws-max-queue"},
+    "ws_per_message_deflate": {"--ws-per-message-deflate", "--no-ws-per-message-deflate"},
+    "ping_interval": {"--ping-interval", "--ws-ping-interval"},
+    "ping_timeout": {"--ping-timeout", "--ws-ping-timeout"},
     "access_log": {"--access-log"},
     "access_log_enabled": {"--no-access-log"},
     "proxy_headers": {"--proxy-headers", "--no-proxy-headers"},
@@ -135,6 +144,16 @@ def test_keywords_are_fields_and_long_flags() -> None:
         bind=("::1",), port=80, unix_socket="run/s", headers=((b"x", b"y"),), timeout_write=5.0, file_descriptor=3,
         log_level="info",
     )  # fmt: skip
+
+
+def test_daphnes_word_for_a_websocket_without_end_is_understood() -> None:
+    for name in ("websocket_timeout", "websocket_connect_timeout"):
+        assert getattr(settings_from_options(**{name: -1}), name) == 0.0
+        with pytest.raises(ConfigurationError, match=r"at least 0, or -1 for no limit"):
+            settings_from_options(**{name: -2})
+    for name in ("websocket_handshake_timeout", "ping_interval", "ping_timeout"):
+        with pytest.raises(ConfigurationError, match=name):
+            settings_from_options(**{name: -1})
 
 
 def test_an_unknown_keyword_is_an_error_with_the_closest_name() -> None:

@@ -15,6 +15,7 @@ from daphne_clone.options.kinds import (
     ListOf,
     Permissions,
     Seconds,
+    SecondsOrNever,
     Text,
     Unusable,
 )
@@ -33,6 +34,10 @@ NAMES = ListOf(Choice("one", "two"), r"[,\s]+", "commas or blanks")
         (Seconds(), "0", 0.0),
         (Seconds(), "2.5", 2.5),
         (Seconds(), "1e3", 1000.0),
+        (SecondsOrNever(), "2.5", 2.5),
+        (SecondsOrNever(), "0", 0.0),
+        (SecondsOrNever(), "-1", 0.0),
+        (SecondsOrNever(), "-1.0", 0.0),
         (Permissions(), "660", 0o660),
         (Permissions(), "0660", 0o660),
         (Permissions(), "0o600", 0o600),
@@ -67,6 +72,11 @@ def test_text_is_read(kind: Kind[object], text: str, value: object) -> None:
         (Seconds(), "nan"),
         (Seconds(), "inf"),
         (Seconds(), "soon"),
+        (SecondsOrNever(), "-2"),
+        (SecondsOrNever(), "-0.5"),
+        (SecondsOrNever(), "-inf"),
+        (SecondsOrNever(), "never"),
+        (SecondsOrNever(), ""),
         (Permissions(), "888"),
         (Permissions(), "1000"),
         (Permissions(), "-1"),
@@ -95,6 +105,11 @@ def test_text_of_another_kind_is_refused(kind: Kind[object], text: str) -> None:
         (Seconds(), "5"),
         (Seconds(), float("nan")),
         (Seconds(), 10**400),
+        (Seconds(), -1),
+        (SecondsOrNever(), -2),
+        (SecondsOrNever(), "-1"),
+        (SecondsOrNever(), None),
+        (SecondsOrNever(), True),
         (Permissions(), 0o1000),
         (Permissions(), True),
         (Flag(), 1),
@@ -117,6 +132,9 @@ def test_values_of_another_type_are_refused(kind: Kind[object], value: object) -
     ("kind", "value", "held"),
     [
         (Seconds(), 5, 5.0),
+        (SecondsOrNever(), 5, 5.0),
+        (SecondsOrNever(), -1, 0.0),
+        (SecondsOrNever(), -1.0, 0.0),
         (Permissions(), 0o660, 0o660),
         (Permissions(), "660", 0o660),
         (FilePath(), Path("a") / "b", "a/b"),
@@ -160,7 +178,15 @@ def test_permissions_in_a_file_are_text_since_toml_hides_how_a_number_was_writte
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [(PORT, "80"), (Seconds(), "2.5"), (Seconds(), "75"), (Permissions(), "660"), (NAMES, "one, two"), (Flag(), "on")],
+    [
+        (PORT, "80"),
+        (Seconds(), "2.5"),
+        (Seconds(), "75"),
+        (SecondsOrNever(), "0"),
+        (Permissions(), "660"),
+        (NAMES, "one, two"),
+        (Flag(), "on"),
+    ],
 )
 def test_a_value_is_shown_as_it_would_be_written(kind: Kind[object], text: str) -> None:
     assert kind.show(kind.parse(text)) == text
