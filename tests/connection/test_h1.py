@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from zope.interface.verify import verifyObject
 
@@ -1509,26 +1510,45 @@ def test_a_body_being_dropped_ends_with_the_stop(factory: Factory) -> None:
 
 
 class Successor:
+    """Takes over from a connection.
+
+    Attributes:
+        events: ``("connected",)``, ``("stopping",)``, ``("lost", reason)``.
+        received: What has come, piece by piece.
+    """
+
     def __init__(self) -> None:
         self.received: list[bytes] = []
+        self.events: list[Any] = []
         self.transport: Any = None
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
+        self.events.append(("connected",))
 
     def dataReceived(self, data: bytes) -> None:
         assert self.transport is not None
         self.received.append(data)
 
+    def connectionLost(self, reason: Any) -> None:
+        self.events.append(("lost", reason))
+
     def shutdown_started(self) -> None:
-        raise AssertionError("nobody is stopping")
+        self.events.append(("stopping",))
 
 
+class WrappingTransport(Transport):
+    """One that knows no other protocol than its first, as Twisted's wrappers do."""
+
+    switch_protocol = None  # type: ignore[assignment]  # it has none
+
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = get(
     b"Connection: upgrade",
     b"Upgrade: websocket",
     b"Sec-WebSocket-Version: 13",
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    b"Sec-WebSocket-Key: " + KEY,
 )
 # RFC 6455 section 1.3 has this pair of key and answer.
 SWITCHED = (
@@ -1541,7 +1561,7 @@ SWITCHED = (
 def test_another_protocol_gets_the_transport_and_what_came_behind_the_request(factory: Factory, behind: bytes) -> None:
     transport, exchange = requested(factory, UPGRADE + behind)
     connection, successor = transport.protocol, Successor()
-    exchange.channel.switch_to_websocket(successor, b"dGhlIHNhbXBsZSBub25jZQ==", [(b"x-a", b"b")])
+    exchange.channel.switch_to_websocket(successor, KEY, [(b"x-a", b"b")])
     assert transport.protocol is successor
     assert successor.transport is transport
     assert b"".join(successor.received) == behind
@@ -1553,3 +1573,137 @@ def test_another_protocol_gets_the_transport_and_what_came_behind_the_request(fa
     connection.check_deadlines()
     assert transport.is_open
     assert transport.data == SWITCHED % factory.default_fields.block
+    assert successor.events == [("connected",)]
+
+
+def switching(factory: Factory) -> Successor:
+    """Have every exchange be taken over at once, as an eager task does it."""
+    successor = Successor()
+    factory.on_request = lambda exchange: exchange.channel.switch_to_websocket(successor, KEY, [])
+    return successor
+
+
+def test_a_switch_has_the_fields_of_every_answer_and_those_of_the_application() -> None:
+    factory = Factory(server_name="daphne", extra=[(b"x-op", b"1")])
+    transport, exchange = requested(factory, UPGRADE)
+    headers = [(b"Set-Cookie", b"a"), (b"set-cookie", b"b"), (b"content-length", b"5")]
+    exchange.channel.switch_to_websocket(Successor(), KEY, headers)
+    status, *fields = transport.data.split(b"\r\n")
+    assert status == b"HTTP/1.1 101 Switching Protocols"
+    assert sorted(field for field in fields if field) == sorted(
+        [
+            b"server: daphne",
+            b"x-op: 1",
+            b"set-cookie: a",
+            b"set-cookie: b",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        ]
+    )
+    assert transport.data.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("field", [(b"a", b"x\r\ny: z"), (b"a b", b"c"), ("a", "b")])
+def test_a_switch_that_would_break_its_head_is_refused_and_another_answer_can_follow(
+    factory: Factory, field: Any
+) -> None:
+    transport, exchange = requested(factory, UPGRADE)
+    successor = Successor()
+    with pytest.raises(ApplicationProtocolError):
+        exchange.channel.switch_to_websocket(successor, KEY, [field])
+    assert successor.transport is None
+    assert transport.data == b""
+    exchange.answer(status=200)
+    assert transport.data == OK
+
+
+def test_a_session_that_begins_while_the_server_stops_is_told_so(factory: Factory) -> None:
+    transport, exchange = requested(factory, UPGRADE)
+    transport.protocol.shutdown_started()
+    successor = Successor()
+    exchange.channel.switch_to_websocket(successor, KEY, [])
+    assert successor.events == [("connected",), ("stopping",)]
+    assert transport.is_open
+
+
+def test_behind_a_wrapper_what_comes_is_handed_on(factory: Factory) -> None:
+    transport, exchange = requested(factory, UPGRADE + b"behind", WrappingTransport())
+    connection, successor = transport.protocol, Successor()
+    exchange.channel.switch_to_websocket(successor, KEY, [])
+    assert successor.received == [b"behind"]
+    receive(transport, b"and more")
+    receive(transport, b"x" * 100_000)
+    assert successor.received[1:] == [b"and more", b"x" * 100_000]
+    assert connection not in factory.connections
+    transport.lose()
+    ((_, reason),) = successor.events[1:]
+    assert reason.type is ConnectionDone
+    assert transport.is_reading
+
+
+def test_behind_a_wrapper_a_half_close_is_the_end(factory: Factory) -> None:
+    """Sessions have no use for half a connection; other transports close by themselves where nobody asks for it."""
+    transport, exchange = requested(factory, UPGRADE, WrappingTransport())
+    connection = transport.protocol
+    exchange.channel.switch_to_websocket(Successor(), KEY, [])
+    connection.readConnectionLost()
+    assert transport.is_closed
+    assert exchange.events == [("request",)], "its exchange has been over since"
+
+
+def test_a_connection_that_has_been_taken_over_writes_and_pauses_nothing(factory: Factory) -> None:
+    transport, exchange = requested(factory, UPGRADE)
+    connection = transport.protocol
+    exchange.channel.switch_to_websocket(Successor(), KEY, [])
+    transport.take()
+    connection.shutdown_started()
+    connection.writeConnectionLost()
+    factory.turn()
+    assert transport.data == b""
+    assert transport.is_reading
+
+
+FRAMES = b"".join(b"%06d" % number for number in range(10_000))
+
+
+@pytest.mark.parametrize("transport_class", [Transport, WrappingTransport])
+@pytest.mark.parametrize("behind", [b"", b"\x81\x02hi", FRAMES], ids=["nothing", "a frame", "more than a turn"])
+@pytest.mark.parametrize("before", [b"", GET], ids=["alone", "pipelined"])
+def test_an_eager_switch_keeps_the_order_of_what_is_behind_it(
+    factory: Factory, transport_class: type[Transport], behind: bytes, before: bytes
+) -> None:
+    """An application that accepts within the call that starts it: the parser is still at work then."""
+    data = before + UPGRADE + behind
+    for at in (0, len(before) + 1, len(before + UPGRADE) - 2, len(before + UPGRADE), len(data) - 2):
+        factory = Factory(timeouts=TIMEOUTS)
+        successor = Successor()
+
+        def serve(exchange: Exchange, successor: Successor = successor) -> None:
+            if exchange.head.upgrade:
+                exchange.channel.switch_to_websocket(successor, KEY, [])
+            else:
+                exchange.answer()
+
+        factory.on_request = serve
+        transport = factory.connect(transport_class())
+        for piece in (data[:at], data[at:]):
+            if piece:
+                transport.protocol.dataReceived(piece)
+        factory.turn()
+        assert b"".join(successor.received) == behind
+        assert successor.events == [("connected",)]
+        assert transport.is_reading
+        assert transport.data.count(b"101 Switching Protocols") == 1
+        receive(transport, b"later")
+        assert b"".join(successor.received) == behind + b"later"
+
+
+def test_an_eager_switch_by_which_the_session_ends_is_not_told_of_more(factory: Factory) -> None:
+    successor = switching(factory)
+    transport = factory.connect(WrappingTransport())
+    receive(transport, UPGRADE)
+    transport.lose()
+    factory.turn()
+    assert [event[0] for event in successor.events] == ["connected", "lost"]
+    assert not factory.connections
