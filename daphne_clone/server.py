@@ -92,6 +92,7 @@ class Server:
         ping_timeout: Seconds the client then has for a sign of life, of whatever kind; 0 is no limit.
         root_path: Where the application is mounted.
         proxy_forwarded_address_header: Field with the client's address, believed from trusted peers; None for none.
+            With it X-Forwarded-Host and -Prefix are believed too, and `Forwarded` as `asgi.forwarded` says.
         proxy_forwarded_port_header: Likewise its port.
         proxy_forwarded_proto_header: Likewise the scheme.
         verbosity: From 3 on, the loop runs in debug mode.
