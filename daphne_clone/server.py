@@ -15,6 +15,7 @@ import contextvars
 import gc
 import platform
 import signal
+import sys
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -605,7 +606,7 @@ class Server:
             self._reactor.callLater(TICK_S, self.application_checker)
 
     def timeout_checker(self) -> None:
-        """Advance the clock and the Date, and end what has waited too long."""
+        """Advance the clock and the Date, end what has waited too long, and reap Twisted's child processes."""
         assert self._http_factory is not None, "_prepare comes first"
         self.clock.tick(self._loop.time())
         self._http_factory.default_fields.refresh(time())
@@ -617,6 +618,7 @@ class Server:
                 check()
             except Exception:  # noqa: BLE001  # one that fails must not keep the others from being checked
                 _log.exception("Checking the timeouts of %r failed", item)
+        _reap_children()
         if not self._is_over:
             self._reactor.callLater(TICK_S, self.timeout_checker)
 
@@ -665,6 +667,16 @@ def tell_of_failed_start(error: Exception) -> int:
     else:
         _log.critical("The server failed to start", exc_info=error)
     return STATUS_LISTEN_FAILED
+
+
+def _reap_children() -> None:
+    """Find ended children of `reactor.spawnProcess`, the application's; only those are waited for.
+
+    Twisted does so on SIGCHLD, whose handler is not installed here, and which uvloop would keep from it.
+    """
+    processes = sys.modules.get("twisted.internet.process")
+    if processes is not None and processes.reapProcessHandlers:
+        processes.reapAllProcesses()
 
 
 def _settle_garbage_collector() -> None:

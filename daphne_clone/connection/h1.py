@@ -168,7 +168,7 @@ class H1Connection:
         self._phase = _HEAD
         self._read_deadline = inf
         self._write_deadline: WriteDeadline | None = None
-        self._heir: Any = None  # the IProtocol that has taken over while data was being parsed
+        self._heir: Any = None  # the IProtocol that has taken over, until it has what came behind the request
         self._successor: Any = None  # the IProtocol that has taken over from us, where the transport still calls us
 
     # IProtocol
@@ -466,8 +466,6 @@ class H1Connection:
         self._read_deadline = inf
         self._write_deadline = None
         self.factory.connections.discard(self)
-        pending = self._parser.take_pending() + self._held
-        self._held = b""
         self.transport.unregisterProducer()
         if self._is_reading_paused:
             self.transport.resumeProducing()
@@ -477,15 +475,16 @@ class H1Connection:
         else:
             self._successor = protocol  # Twisted's wrappers, such as the PROXY protocol's, know no other than us
         protocol.makeConnection(self.transport)
-        if pending:
-            protocol.dataReceived(pending)
-        if self._is_receiving:
-            self._heir = protocol  # an eager task: what is behind the request in this read is still with the parser
+        self._heir = protocol
+        if not self._is_receiving:
+            self._hand_over_rest()
+        # Otherwise it was an eager task: what is behind the request in this read is still in the parser's hands.
 
     def _hand_over_rest(self) -> None:
-        """Give what the parser has kept to the protocol that took over while it was at work."""
+        """Give what came behind the request to the protocol that has taken over."""
         heir, self._heir = self._heir, None
-        pending = self._parser.take_pending()
+        pending = self._parser.take_pending() + self._held
+        self._held = b""
         if pending:
             heir.dataReceived(pending)
 

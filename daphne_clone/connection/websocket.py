@@ -342,6 +342,8 @@ class WebSocketSession:
     def shutdown_started(self) -> None:
         """The server is stopping: the client is to come again, to whoever takes over."""
         self._end(SERVICE_RESTART, "")
+        if self._phase == _CLOSING:
+            self._deadline = min(self._deadline, self._factory.clock.now + LINGER_S)  # a stop has not all the time
 
     # Inside
 

@@ -39,6 +39,9 @@ _OUR_NAMESPACE = "daphne_clone"
 # Of others, the one that tells what went wrong in a callback or task of the loop, and is told nowhere else.
 _ASYNCIO = "asyncio"
 
+# The handler that `configure` has given the root logger, to know it again.
+_ours: list[logging.Handler] = []
+
 _STDLIB_LEVELS = {
     LogLevel.debug: logging.DEBUG,
     LogLevel.info: logging.INFO,
@@ -51,8 +54,13 @@ _STDLIB_LEVELS = {
 _COLOURS = {logging.DEBUG: 36, logging.INFO: 32, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 35}
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: Settings, *, handler: logging.Handler | None = None) -> None:
     """Configure ``logging`` and join Twisted's log to it; a further call replaces what the earlier one did.
+
+    Args:
+        settings: Those of the log.
+        handler: Takes the place of the one for standard error, and has a formatter of its caller's. Twisted's log is
+            then left to whoever has it: twistd, whose log this handler writes to.
 
     As with ``basicConfig``, a root logger that somebody else gave handlers keeps them and gets none from us.
 
@@ -61,19 +69,24 @@ def configure(settings: Settings) -> None:
             package that is not installed.
     """
     root = logging.getLogger()
-    for handler in [each for each in root.handlers if isinstance(each, _ServerHandler)]:
-        root.removeHandler(handler)
-        handler.close()
+    for earlier in [each for each in root.handlers if each in _ours]:
+        root.removeHandler(earlier)
+        earlier.close()
+    _ours.clear()
+    joins_twisted = handler is None
     if settings.log_config is not None:
         _configure_from_file(settings.log_config)
     elif not root.handlers:
-        handler = _ServerHandler(sys.stderr)
-        handler.setFormatter(_formatter(settings, sys.stderr))
+        if handler is None:
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(_formatter(settings, sys.stderr))
         root.addHandler(handler)
+        _ours.append(handler)
         root.setLevel(_LEVELS[settings.verbosity])
     if settings.log_level is not None:
         root.setLevel(_level(settings.log_level))
-    _join_twisted(settings.verbosity)
+    if joins_twisted:
+        _join_twisted(settings.verbosity)
 
 
 def keep_enabled() -> None:
@@ -87,10 +100,6 @@ def keep_enabled() -> None:
         is_needed = name == _ASYNCIO or name.partition(".")[0] == _OUR_NAMESPACE
         if is_needed and isinstance(logger, logging.Logger):
             logger.disabled = False
-
-
-class _ServerHandler(logging.StreamHandler[TextIO]):
-    """The handler `configure` adds, and knows again."""
 
 
 def _level(name: str) -> int:
