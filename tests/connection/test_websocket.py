@@ -689,6 +689,28 @@ def pausing(case: Session) -> None:
 
 
 class TestReceiving:
+    def test_whole_messages_go_the_short_way_again_once_one_in_fragments_has_ended(self) -> None:
+        case = opened(extension=deflate())
+        case.receive(frame(TEXT_BEGIN, b"a") + frame(CONTINUE_END, b"b"))
+
+        def receive(data: bytes, position: int) -> int:
+            raise AssertionError("this is for Autobahn's part")
+
+        engine = case.session._engine
+        assert engine is not None
+        engine.receive = receive  # type: ignore[method-assign]
+        case.receive(frame(TEXT, b"c") + frame(PING) + frame(PONG) + frame(BINARY, b"d" * 70_000))
+        case.receive(frame(TEXT | COMPRESSED, compressed(b"e")))
+        assert case.owner.messages == ["ab", "c", b"d" * 70_000, "e"]
+
+    def test_a_session_without_oddities_needs_nothing_of_autobahns(self) -> None:
+        """Most sessions of an application that only pushes."""
+        case = opened()
+        case.receive(frame(TEXT, b"a") + frame(PONG), frame(PING))
+        case.session.send("b")
+        case.factory.pass_time(1000)
+        assert case.session._engine is None
+
     def test_nothing_is_delivered_while_it_is_paused(self) -> None:
         case = opened()
         case.session.pause_receiving()
@@ -966,6 +988,16 @@ class TestClosing:
         case.receive(close_frame(1012))
         assert case.transport.is_closed
 
+    def test_a_stop_does_not_wait_for_the_peer_as_long_as_others_do(self) -> None:
+        for before in (lambda case: None, lambda case: case.session.close(1000)):
+            case = opened()
+            before(case)
+            case.session.shutdown_started()
+            case.factory.pass_time(LINGER_S - 1)
+            assert not case.transport.is_aborted
+            case.factory.pass_time(1)
+            assert case.transport.is_aborted
+
     def test_a_session_that_is_over_does_nothing_more(self) -> None:
         for before in (
             lambda case: None,
@@ -977,11 +1009,11 @@ class TestClosing:
             before(case)
             case.transport.lose()
             case.session.close(1000)
-            case.session.shutdown_started()
             case.session.dataReceived(frame(TEXT, b"a") + close_frame())
             case.factory.clock.tick(1e9)
             case.factory.clock.tick(1e9)
             case.session.check_deadlines()
+            case.session.shutdown_started()
             assert case.owner.messages == []
             assert case.transport.lost_writes == []
             assert not case.transport.is_aborted
@@ -1071,6 +1103,15 @@ class TestAnswersBeforeTheEnd:
         case.factory.turn()
         assert case.owner.messages == []
         assert case.take_close() == (1001, "")
+
+    def test_what_is_behind_a_close_in_the_same_read_counts_no_more_than_what_comes_later(self) -> None:
+        case = opened()
+        case.owner.is_idle = False
+        case.session.dataReceived(close_frame(1001) + (frame(TEXT) + frame(PING)) * 3 + frame(0x83))
+        assert case.owner.events == [("opened",)]
+        case.factory.turn()
+        assert case.take_close() == (1001, "")
+        assert case.owner.messages == []
 
     def test_a_close_of_ours_comes_too_late(self) -> None:
         case = opened()

@@ -207,6 +207,7 @@ class Session:
 
     def take(self) -> list[tuple[int, bytes]]:
         """The frames sent since the last call."""
+        assert self.transport.lost_writes == [], "written behind the end"
         return server_frames(self.transport.take())
 
     def take_close(self) -> tuple[int | None, str]:
