@@ -625,7 +625,9 @@ class TestWriting:
     def test_a_write_timeout_of_0_is_none(self) -> None:
         case = opened(write_timeout=0)
         case.session.pauseProducing()
-        case.factory.pass_time(1e6)
+        for _ in range(3):
+            case.transport.backlog += 1000
+            case.factory.pass_time(1e6)
         assert not case.transport.is_aborted
 
     def test_a_close_that_waits_for_the_reader_has_the_write_deadline(self) -> None:
@@ -633,6 +635,17 @@ class TestWriting:
         case.transport.backlog = 1000
         case.receive(close_frame(1000))
         assert case.transport.is_closed
+        case.factory.pass_time(59)
+        assert not case.transport.is_aborted
+        case.factory.pass_time(1)
+        assert case.transport.is_aborted
+
+    def test_who_has_closed_too_has_the_write_deadline_for_the_rest(self) -> None:
+        """Not what was left of the time to answer our Close."""
+        case = opened(write_timeout=60)
+        case.transport.backlog = 1000
+        case.session.close(1000)
+        case.receive(close_frame(1000))
         case.factory.pass_time(59)
         assert not case.transport.is_aborted
         case.factory.pass_time(1)
