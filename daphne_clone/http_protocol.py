@@ -171,8 +171,10 @@ class WebRequest:
         server, channel = self.server, self.channel
         self._head = head
         self._started = server.clock.now
-        self.client_addr, self.server_addr = channel.client, channel.server
-        scheme, root_path = channel.scheme, server.root_path
+        self.client_addr = channel.client
+        self.server_addr = channel.server
+        scheme = channel.scheme
+        root_path = server.root_path
         if channel.is_peer_trusted and (head.root_path is not None or server.forwarding is not None):
             head, self.client_addr, scheme, root_path = as_forwarded(
                 head, self.client_addr, scheme, root_path, server.forwarding

@@ -188,6 +188,7 @@ class Server:
         self._context = contextvars.Context()
         self._create_task: Callable[..., asyncio.Task[None]] = asyncio.Task
         self.ws_factory: WebSocketFactory = None  # type: ignore[assignment]  # set by _attach, before any use
+        self._handle_reply = self.handle_reply  # bound once, not for each exchange
         self._http_factory: HTTPFactory | None = None
         self._lifespan: Lifespan | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -515,7 +516,7 @@ class Server:
         details = self.connections[protocol]
         # The exchange may need it before this returns: asyncio has eager tasks.
         protocol.application_queue = queue = ReceiveQueue(self._loop)
-        send = partial(self.handle_reply, protocol)
+        send = partial(self._handle_reply, protocol)
         try:
             # asgiref's TypedDicts say what scope and messages hold; here they are being made.
             running = self.application(scope, queue.get, send)  # type: ignore[arg-type]

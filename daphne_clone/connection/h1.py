@@ -207,7 +207,7 @@ class H1Connection:
             self._is_receiving = False
         if self._exchange is None:
             self._between_requests()
-        if len(self._parser.pending) > MAX_PIPELINED and self._phase != _LINGER:
+        if self._parser.pending and self._phase != _LINGER:
             self._update_reading()
 
     def _receive_held(self) -> None:
