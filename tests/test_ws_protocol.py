@@ -1153,16 +1153,6 @@ def test_a_half_closed_client_gets_the_rest_of_a_denial() -> None:
     on_loop(scenario)
 
 
-def test_a_half_close_while_a_denial_is_made_without_an_application_is_harmless() -> None:
-    async def scenario(case: Case) -> None:
-        await bring_into(case, "denying")
-        case.protocol.application_queue = None
-        case.protocol.client_closed_writing()
-        assert not case.channel.is_aborted
-
-    on_loop(scenario)
-
-
 def test_a_client_that_goes_in_a_denial_is_told_to_the_application() -> None:
     async def scenario(case: Case) -> None:
         await bring_into(case, "denying")
