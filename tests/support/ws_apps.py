@@ -147,10 +147,11 @@ async def stop_story(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def accepts_late(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accept when the server has begun to stop."""
+    """Accept when the server has begun to stop, and has told all its connections so."""
     await receive()
     say("called")
     await scope["state"]["daphne_clone.shutting_down"].wait()
+    await asyncio.sleep(0.3)
     await send(ACCEPT)
     say(f"{await receive()}")
 

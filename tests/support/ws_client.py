@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable
 
 from tests.support.http1 import Connection, Field, Response, Truncated, head
@@ -13,6 +14,8 @@ ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 FIN = 0x80
+
+END_S = 20.0  # for what may go on for a while, and has to end
 COMPRESSED = 0x40
 
 
@@ -83,11 +86,13 @@ class Session(Connection):
     def frames_to_the_end(self) -> list[tuple[int, bytes]]:
         """The frames up to the end of the connection, whether that is clean or not."""
         frames = []
-        while True:
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
             try:
                 frames.append(self.read_frame())
             except Truncated:
                 return frames
+        raise TimeoutError(f"the connection has not ended within {END_S} s")
 
     def exchange(self, text: str) -> str:
         """Send a text and read the next, which is its echo."""
