@@ -213,14 +213,13 @@ class WebSocketProtocol:
         if self._answer is not None:
             # It may have said all that it has to say, and listen: as with any HTTP response.
             self._answer.client_closed_writing()
-            if self.application_queue is not None:
-                self.application_queue.close(_disconnect(ABNORMAL, ""))
+            assert self.application_queue is not None, "it is an application that denies"
+            self.application_queue.close(_disconnect(ABNORMAL, ""))
             self.server.protocol_disconnected(self)
-        else:
-            # It can take no part in a session, nor in a closing handshake.
-            if self._channel is not None:
-                self._channel.abort()
-            self.connection_lost()
+        elif self._state == _CONNECTING:
+            # It can take no part in a session, nor in a closing handshake. Answered, not reset: that could take the
+            # answer to the request before from it.
+            self._reject(HTTPStatus.BAD_REQUEST)
 
     def connection_lost(self) -> None:
         if self._answer is not None:

@@ -166,6 +166,19 @@ def test_session_may_follow_requests_on_the_same_connection(server, app):
         assert session.read_frame() == (TEXT, b"x")
 
 
+@pytest.mark.parametrize("size", [5, 60_000, 1_000_000])
+def test_answer_before_a_handshake_survives_a_half_close(server, app, size):
+    """A client that has closed its side can have no session, but it may still read what it asked for before."""
+    with Session(server.address, receive_buffer=4096) as session:
+        session.send(head(app.path("large", size)) + handshake(app.script("receive", "receive")))
+        session.send_fin()
+        notes = app.noted(2)
+        assert notes[1] == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+        assert len(session.read_response().body) == size
+        assert session.read_response().status == 400
+        assert session.is_closed()
+
+
 @pytest.mark.parametrize("count", [1, 5000])
 def test_bytes_behind_the_request_reach_the_session(server, app, count):
     """At once, and while the application has not accepted yet: more than the server keeps, and less."""
