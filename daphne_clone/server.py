@@ -297,7 +297,9 @@ class Server:
                 reason.cancel()
             self._stopping = loop.create_task(self._shut_down(), name="daphne_clone stop")
             try:
-                await asyncio.gather(self._stopping, return_exceptions=True)
+                (error,) = await asyncio.gather(self._stopping, return_exceptions=True)
+                if isinstance(error, Exception):
+                    _log.error("The stop failed", exc_info=error)
             finally:
                 if self._signals is not None:
                     self._signals.ignore()
