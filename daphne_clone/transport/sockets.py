@@ -1,6 +1,7 @@
 """Make and adopt listening sockets; it knows no loop, no endpoint string and no protocol.
 
-Every function raises OSError with the kernel's own reason; ``listen`` puts the endpoint's name to it.
+Every function raises OSError with the kernel's own reason, but for `SocketFile.remove`, which only says so in the log;
+``listen`` puts the endpoint's name to it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.logger import Logger
+
+_log = Logger()
 
 # l_onoff=1, l_linger=0: close() answers with RST, so that the peer sees a truncation and not an end (socket(7)).
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -73,13 +77,16 @@ class SocketFile:
     inode: int
 
     def remove(self) -> None:
-        """Remove the file if it is still ours."""
+        """Remove the file if it is still ours. One that may not be removed stays: nothing else depends on that."""
         try:
             status = os.lstat(self.path)
             if (status.st_dev, status.st_ino) == (self.device, self.inode):
                 os.unlink(self.path)
         except FileNotFoundError:
             pass
+        except OSError as error:
+            # A server that has given up root may be without the right to the directory.
+            _log.warn("The socket file {path} is left behind: {reason}", path=self.path, reason=error.strerror)
 
 
 def bind_unix(path: str, mode: int) -> tuple[socket.socket, SocketFile]:

@@ -160,3 +160,16 @@ def file_number_that_is_not_open() -> int:
     fileno = os.dup(0)
     os.close(fileno)
     return fileno
+
+
+def test_a_file_that_may_not_be_removed_stays_and_is_told_of(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    listener, file = sockets.bind_unix(str(tmp_path / "s"), 0o600)
+    told = []
+    monkeypatch.setattr(sockets.os, "unlink", refuse)
+    monkeypatch.setattr(sockets._log, "warn", lambda template, **fields: told.append(template.format(**fields)))
+    with listener:
+        file.remove()
+    assert told == [f"The socket file {tmp_path / 's'} is left behind: Permission denied"]
