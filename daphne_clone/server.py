@@ -290,8 +290,12 @@ class Server:
         else:
             reasons.add(asyncio.ensure_future(shutdown_trigger()))
         try:
-            await self._start()
-            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            self._starting = loop.create_task(self._start(), name="daphne_clone start")
+            either: set[asyncio.Future[Any]] = {self._starting, *reasons}
+            done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._starting in done:
+                self._starting.result()  # raises what it failed with
+                await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for reason in reasons:
                 reason.cancel()
