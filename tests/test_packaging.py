@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from dataclasses import dataclass
 from email.parser import Parser
@@ -20,7 +23,8 @@ import daphne_clone
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = daphne_clone.__version__
 SOURCES = ("LICENSE", "README.md", "CHANGELOG.md", "MANIFEST.in", ".importlinter", "pyproject.toml", "setup.cfg")
-TREES = ("daphne_clone", "docs", "examples", "scripts", "tests")
+TREES = ("daphne_clone", "docs", "examples", "scripts", "tests", "twisted")
+PLUGIN = "twisted/plugins/daphne_clone_plugin.py"
 COMMANDS = dict.fromkeys(("server", "daphne-clone"), "daphne_clone.cli:CommandLineInterface.entrypoint")
 
 
@@ -62,7 +66,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     for name in SOURCES:
         shutil.copy(ROOT / name, checkout)
     for name in filter(lambda name: (ROOT / name).is_dir(), TREES):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
     # Without isolation it needs no network. The wheel is made from the sdist, as it is for who installs from that.
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, checkout)
     (wheel,) = out.glob("*.whl")
@@ -108,7 +112,8 @@ def test_wheel_holds_the_whole_package_and_nothing_else(distributions: Distribut
     }
     dist_info = f"daphne_clone-{VERSION}.dist-info/"
     contents = {name for name in distributions.wheel_names() if not name.startswith(dist_info)}
-    assert contents == package
+    # Of Twisted's directory for plugins nothing but the plugin: an __init__.py there would hide all of Twisted's own.
+    assert contents == package | {PLUGIN}
     assert "daphne_clone/py.typed" in contents
     assert dist_info + "licenses/LICENSE" in distributions.wheel_names()
 
@@ -121,7 +126,7 @@ def test_wheel_declares_both_commands(distributions: Distributions) -> None:
 
 def test_sdist_holds_what_its_tests_need(distributions: Distributions) -> None:
     names = distributions.sdist_names()
-    assert {*SOURCES, "tests/test_packaging.py", "examples/hello.py", "scripts/test"} <= names
+    assert {*SOURCES, PLUGIN, "tests/test_packaging.py", "examples/hello.py", "scripts/test"} <= names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
 
 
@@ -136,6 +141,40 @@ def test_installed_package_runs_as_a_module(installed: Path, tmp_path: Path) -> 
     where = "import daphne_clone; print(daphne_clone.__file__)"
     assert Path(run(sys.executable, "-P", "-c", where, env=env).strip()).is_relative_to(installed)
     assert VERSION in run(sys.executable, "-P", "-m", "daphne_clone", "--version", env=env)
+
+
+@pytest.mark.parametrize("command", ["twistd", "twist"])
+def test_installed_plugin_serves(installed: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "where.py").write_text(
+        "import daphne_clone\n"
+        "async def app(scope, receive, send):\n"
+        "    await send({'type': 'http.response.start', 'status': 200})\n"
+        "    await send({'type': 'http.response.body', 'body': daphne_clone.__file__.encode()})\n"
+    )
+    options = {"twistd": ["-n", "--pidfile="], "twist": ["--log-format=text"]}[command]
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name(command), *options, "daphne_clone", "-p", "0", "where:app"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        try:
+            log = ""
+            while not (found := re.search(r"Listening on (http://\S+);", log)):
+                line = process.stdout.readline()  # pytest's own timeout ends a wait without end
+                assert line, log
+                log += line
+            with urllib.request.urlopen(found[1], timeout=5) as response:
+                assert Path(response.read().decode()).is_relative_to(installed)
+        finally:
+            process.terminate()
+            log += process.stdout.read()
+    assert process.returncode == -signal.SIGTERM
+    assert "Traceback" not in log
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
