@@ -536,6 +536,8 @@ def test_what_is_for_the_handshake_alone_is_given_up_with_it() -> None:
     async def scenario(case: Case) -> None:
         await case.open()
         assert case.protocol._head is case.protocol._channel is case.protocol._handshake is None
+        await case.close()
+        assert case.protocol._session is None, "an application may go on for long"
 
     on_loop(scenario)
 
@@ -671,11 +673,29 @@ def test_an_application_has_the_time_to_answer_what_came_before_a_close() -> Non
     on_loop(scenario)
 
 
+def test_an_application_that_waits_for_a_message_has_no_more_to_say() -> None:
+    """So the peer's Close is answered at once, not after the turns that others have."""
+
+    async def scenario(case: Case) -> None:
+        await case.open()
+        queue = case.protocol.application_queue
+        assert queue is not None
+        waiting = asyncio.create_task(queue.get())
+        await turns()
+        case.receive(close_frame(1001))
+        assert case.frames() == [(CLOSE, b"\x03\xe9")]
+        assert await waiting == disconnect(1001)
+
+    on_loop(scenario)
+
+
 def test_a_client_that_vanishes_is_1006() -> None:
     async def scenario(case: Case) -> None:
         await case.open()
         case.transport.lose()
+        assert not case.protocol.knows_of_disconnect, "it has been told, and has not read it"
         assert case.queued() == [disconnect(1006)]
+        assert case.protocol.knows_of_disconnect
         assert case.is_over()
         assert case.actions[-1] == "disconnected"
 
