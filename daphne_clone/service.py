@@ -84,7 +84,9 @@ def asyncio_reactor(loop: str = "auto") -> AsyncioSelectorReactor:
 class ASGIService(Service):
     """A server under a parent service.
 
-    Making it installs the reactor on asyncio, unless that is there already.
+    Making it installs the reactor on asyncio, unless that is there already. What else lives in that reactor uses
+    Twisted's own transports, which on uvloop are not told of a peer that resets its connection, and process protocols,
+    which there hear of no end: so its loop is asyncio's own, unless the options ask for uvloop by name.
 
     Args:
         app: An application, or ``"module:attribute.path"`` of one, which is imported when the service starts.
@@ -104,7 +106,8 @@ class ASGIService(Service):
         self.server: Server | None = None
         self._app = app
         self._endpoints = endpoint_strings(self.settings)  # before a fork: sockets of systemd's are for this process id
-        self._reactor = asyncio_reactor(self.settings.loop)
+        loop = self.settings.loop
+        self._reactor = asyncio_reactor("asyncio" if loop == "auto" and _REACTOR_MODULE not in sys.modules else loop)
         self._loop = reactor.loop_of(self._reactor)
         self._stop_asked = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
