@@ -10,12 +10,12 @@ In a ``.tac`` file, beside other services::
 
 What the parent does when, and what the service does then:
 
-=========================  ==========================================================================================
-``privilegedStartService``  binds: as root, where twistd is to give that up, and before anything of the user's is run
+==========================  ========================================================================================
+``privilegedStartService``  binds: as root, where twistd is to give that up, and before any code of the application's
 ``startService``            binds, unless it has; opens the log; imports the application. All errors so far are raised
 the reactor runs            the application's startup, then connections. An error stops the reactor
 ``stopService``             stops as the server does on SIGTERM; one more signal cuts it short
-=========================  ==========================================================================================
+==========================  ========================================================================================
 """
 
 from __future__ import annotations
