@@ -19,6 +19,8 @@ from twisted.internet.protocol import Factory
 from daphne_clone.asgi import http_rules
 from daphne_clone.asgi.extensions import http_extensions
 from daphne_clone.asgi.forwarded import as_forwarded
+from daphne_clone.asgi.receive import MAX_QUEUED, MESSAGE_OVERHEAD
+from daphne_clone.asgi.room import MAX_UNBROKEN, Room
 from daphne_clone.asgi.scope import http_scope
 from daphne_clone.connection.h1 import H1Connection
 from daphne_clone.connection.shared import Timeouts
@@ -41,15 +43,6 @@ if TYPE_CHECKING:
     from daphne_clone.settings import Settings
 
 _log = get_logger(__name__)
-
-# A body waits in the queue up to this many octets, then the peer is made to wait. Each message counts for some more,
-# so that a peer that sends octet by octet cannot fill the memory with messages.
-MAX_QUEUED = 65_536
-MESSAGE_OVERHEAD = 512
-
-# After this many octets an application that only sends gives the loop a turn, even to a peer that reads as fast: others
-# want to be served, and the loss of its own connection can be told in no other way.
-MAX_UNBROKEN = 1_048_576
 
 _DISCONNECT = {"type": "http.disconnect"}
 
@@ -122,7 +115,7 @@ class WebRequest:
         "_last_message",
         "_rebuffered",
         "_response_headers",
-        "_room_waiters",
+        "_room",
         "_scope",
         "_sends_trailers",
         "_sent",
@@ -162,7 +155,7 @@ class WebRequest:
         self._is_client_finished = False
         self._last_message: dict[str, Any] | None = None
         self._rebuffered: bytearray | None = None
-        self._room_waiters: list[asyncio.Future[None]] | None = None
+        self._room: Room | None = None
         self.server.protocol_connected(self)
 
     # Exchange: what the connection tells
@@ -246,10 +239,8 @@ class WebRequest:
         self._end()
 
     def writing_resumed(self) -> None:
-        waiters, self._room_waiters = self._room_waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._room is not None:
+            self._room.release()
 
     # The server's side
 
@@ -297,7 +288,7 @@ class WebRequest:
                     self._complete()
                 return None
             self._unbroken += size + MESSAGE_OVERHEAD
-            return self._room() if self.channel.is_writing_paused or self._unbroken > MAX_UNBROKEN else None
+            return self._wait_for_room() if self.channel.is_writing_paused or self._unbroken > MAX_UNBROKEN else None
         if kind == "http.response.start":
             if state != _NOT_STARTED:
                 self._out_of_place(kind)
@@ -354,7 +345,7 @@ class WebRequest:
     @property
     def waits_for_peer(self) -> bool:
         """The application is held until the peer has read; that has a deadline of its own."""
-        return self._is_sending_file or bool(self._room_waiters)
+        return self._is_sending_file or (self._room is not None and self._room.is_waited_for)
 
     def describe(self) -> str:
         """Method and path, for the log."""
@@ -439,8 +430,8 @@ class WebRequest:
         self.is_complete = True
         if self.application_queue is not None:
             self.application_queue.close(_DISCONNECT, True)
-        if self._room_waiters is not None:
-            self.writing_resumed()
+        if self._room is not None:
+            self._room.release()
         if self.server.action_logger is not None:
             self._log_complete()
 
@@ -451,7 +442,7 @@ class WebRequest:
             if self.channel.is_head_sent:
                 raise ApplicationProtocolError(f"{kind}: the response is already on its way")
             self.channel.send_early_hint(links)
-            return self._room() if self.channel.is_writing_paused else None
+            return self._wait_for_room() if self.channel.is_writing_paused else None
         if kind == "http.response.trailers":
             trailers, more = http_rules.response_trailers(message)
             if self._state != _TRAILERS:
@@ -460,7 +451,7 @@ class WebRequest:
             if not more:
                 self._complete()
             elif self.channel.is_writing_paused:
-                return self._room()
+                return self._wait_for_room()
             return None
         if kind == "http.response.pathsend":
             if self._state != _STARTED:
@@ -514,19 +505,13 @@ class WebRequest:
         if not more:
             self._body_ended()
         elif self.channel.is_writing_paused:
-            await self._room()
+            await self._wait_for_room()
 
-    async def _room(self) -> None:
-        """Let others have a turn, and wait until the peer has read enough of what was written."""
+    async def _wait_for_room(self) -> None:
         self._unbroken = 0
-        if not self.channel.is_writing_paused:
-            await asyncio.sleep(0)
-        while self.channel.is_writing_paused and self._state < _COMPLETE:
-            waiter = asyncio.get_running_loop().create_future()
-            if self._room_waiters is None:
-                self._room_waiters = []
-            self._room_waiters.append(waiter)
-            await waiter
+        if self._room is None:
+            self._room = Room()
+        await self._room.wait(lambda: self.channel.is_writing_paused and self._state < _COMPLETE)
         if self._state == _GONE:
             raise ClientDisconnected("the client went away")
 

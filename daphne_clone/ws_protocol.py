@@ -7,13 +7,14 @@ is left to an `HTTPAnswer`. From then on a `WebSocketSession` has the frames.
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from time import time
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from daphne_clone.asgi import websocket_rules
 from daphne_clone.asgi.forwarded import as_forwarded
+from daphne_clone.asgi.receive import MAX_QUEUED, MESSAGE_OVERHEAD
+from daphne_clone.asgi.room import MAX_UNBROKEN, Room
 from daphne_clone.asgi.scope import websocket_scope
 from daphne_clone.connection.autobahn_bridge import TOO_BIG, negotiate_deflate
 from daphne_clone.connection.websocket import (
@@ -37,14 +38,6 @@ if TYPE_CHECKING:
     from daphne_clone.wire.ws_handshake import Handshake
 
 _log = get_logger(__name__)
-
-# Messages wait in the queue up to this many octets, or --ws-max-queue of them; then the peer is made to wait. Each
-# counts for some octets more: that is what it takes besides its payload.
-MAX_QUEUED = 65_536
-MESSAGE_OVERHEAD = 512
-
-# After this many octets an application that only sends gives the loop a turn, as with HTTP.
-MAX_UNBROKEN = 1_048_576
 
 _EXTENSIONS: dict[str, dict[str, object]] = {"websocket.http.response": {}}
 
@@ -124,7 +117,7 @@ class WebSocketProtocol:
         "_handshake",
         "_head",
         "_path",
-        "_room_waiters",
+        "_room",
         "_session",
         "_started",
         "_state",
@@ -155,7 +148,7 @@ class WebSocketProtocol:
         self._state = _CONNECTING
         self._session: WebSocketSession | None = None
         self._unbroken = 0
-        self._room_waiters: list[asyncio.Future[None]] | None = None
+        self._room: Room | None = None
         self.server.protocol_connected(self)
 
     # Exchange: what the connection tells, until the session begins
@@ -229,10 +222,8 @@ class WebSocketProtocol:
     def writing_resumed(self) -> None:
         if self._answer is not None:
             self._answer.writing_resumed()
-        waiters, self._room_waiters = self._room_waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._room is not None:
+            self._room.release()
 
     def shutdown_started(self) -> None:
         """Sessions have been closed when the stop began; an application that answers with HTTP learns of it now."""
@@ -296,7 +287,7 @@ class WebSocketProtocol:
             except UnicodeEncodeError as error:
                 raise ApplicationProtocolError(f"websocket.send: the text cannot be sent: {error.reason}") from error
             self._unbroken += len(payload) + MESSAGE_OVERHEAD
-            return self._room() if session.is_writing_paused or self._unbroken > MAX_UNBROKEN else None
+            return self._wait_for_room(session) if session.is_writing_paused or self._unbroken > MAX_UNBROKEN else None
         if kind == "websocket.close":
             if self._state == _CONNECTING:
                 self._reject(HTTPStatus.FORBIDDEN)  # ASGI "Close - send event"; code and reason go nowhere
@@ -342,7 +333,7 @@ class WebSocketProtocol:
     @property
     def waits_for_peer(self) -> bool:
         """The application is held until the peer has read; that has a deadline of its own."""
-        return bool(self._room_waiters)
+        return self._room is not None and self._room.is_waited_for
 
     def describe(self) -> str:
         """What it is and its path, for the log."""
@@ -421,18 +412,11 @@ class WebSocketProtocol:
             queue.on_taken = None
             self._session.resume_receiving()
 
-    async def _room(self) -> None:
-        """Let others have a turn, and wait until the peer has read enough of what was written."""
-        session = self._session
+    async def _wait_for_room(self, session: WebSocketSession) -> None:
         self._unbroken = 0
-        if session is not None and not session.is_writing_paused:
-            await asyncio.sleep(0)
-        while session is not None and session.is_writing_paused and self._state == _OPEN:
-            waiter = asyncio.get_running_loop().create_future()
-            if self._room_waiters is None:
-                self._room_waiters = []
-            self._room_waiters.append(waiter)
-            await waiter
+        if self._room is None:
+            self._room = Room()
+        await self._room.wait(lambda: session.is_writing_paused and self._state == _OPEN)
         if self._state != _OPEN:
             raise ClientDisconnected("the WebSocket was closed before the peer had read the message")
 

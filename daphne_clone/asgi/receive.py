@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]  # asgiref's TypedDicts cannot be spelled for a queue that carries any of them
 
+# What an exchange lets wait in its queue, in octets, before it makes the peer wait. Each message counts for some more,
+# so that a peer that sends octet by octet cannot fill the memory with messages.
+MAX_QUEUED = 65_536
+MESSAGE_OVERHEAD = 512
+
 # What a queue has before it has anything; never added to.
 _NOTHING: list[tuple[Message, int]] = []
 

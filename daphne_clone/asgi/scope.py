@@ -67,19 +67,7 @@ def websocket_scope(
 
     The other arguments are those of `http_scope`.
     """
-    return {
-        "type": "websocket",
-        "asgi": {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION},
-        "http_version": head.http_version,
-        "scheme": scheme,
-        "path": head.path,
-        "raw_path": head.raw_path,
-        "query_string": head.query_string,
-        "root_path": root_path,
-        "headers": head.headers.copy(),
-        "client": client,
-        "server": server,
-        "subprotocols": subprotocols,
-        "state": state.copy(),
-        "extensions": extensions.copy(),
-    }
+    scope = http_scope(head, scheme, client, server, root_path, state, extensions)
+    del scope["method"]
+    scope |= {"type": "websocket", "subprotocols": subprotocols}
+    return scope
