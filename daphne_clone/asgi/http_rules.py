@@ -26,17 +26,6 @@ def wrong(message: Mapping[str, Any], key: str, expected: str) -> NoReturn:
     raise ApplicationProtocolError(f"{kind}: {key!r} is {message[key]!r}; expected {expected}")
 
 
-def message_type(message: Any) -> str:  # noqa: ANN401  # whatever the application passed to send()
-    """The message's type."""
-    try:
-        kind = message["type"]
-    except (KeyError, TypeError, IndexError):
-        raise ApplicationProtocolError(f"expected a message with a 'type', got {message!r}") from None
-    if not isinstance(kind, str):
-        wrong(message, "type", "a string")
-    return kind
-
-
 def response_start(message: Mapping[str, Any]) -> tuple[int, Iterable[Field], bool]:
     """Status, headers and whether trailers will follow, of ``http.response.start``; headers are not looked into."""
     status = message.get("status")
