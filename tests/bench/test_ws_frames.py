@@ -106,7 +106,7 @@ def test_compressed_message_is_marked_from_its_first_frame_on() -> None:
 @pytest.mark.parametrize(
     ("frame", "told"),
     [
-        (Frame(Opcode.TEXT, b"a").serialize(mask=True), "masked"),
+        pytest.param(Frame(Opcode.TEXT, b"a").serialize(mask=True), "masked", id="masked"),  # by chance: no id
         (Frame(Opcode.CONT, b"a").serialize(mask=False), "continues nothing"),
     ],
 )

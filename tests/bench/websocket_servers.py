@@ -67,7 +67,11 @@ class Echo:
 
 
 class Fanout:
-    """Sends every message to all other connections."""
+    """Sends every message to all other connections.
+
+    Args:
+        also_back: send it to the connection that it came from too, and there first.
+    """
 
     def __init__(self, *, also_back: bool = False) -> None:
         self.received: list[str] = []
@@ -80,7 +84,9 @@ class Fanout:
             async for message in connection:
                 assert isinstance(message, str)
                 self.received.append(message)
-                broadcast(self._all if self._also_back else self._all - {connection}, message)
+                if self._also_back:
+                    broadcast({connection}, message)
+                broadcast(self._all - {connection}, message)
         except ConnectionClosed:
             pass
         finally:
