@@ -66,7 +66,7 @@ ATOMS = [
     ("M", "12"),
     ("D", "12345"),
     ("L", "0.012346"),
-    pytest.param("p", f"<{os.getpid()}>", id="p"),  # not the number: test processes of one run have the same tests
+    ("p", f"<{os.getpid()}>"),
     ("{Host}i", "example.org"),
     ("{x-none}i", "-"),
     ("{Content-Type}o", "text/plain"),
@@ -76,7 +76,8 @@ ATOMS = [
 
 
 class TestAtoms:
-    @pytest.mark.parametrize(("atom", "value"), ATOMS)
+    # Ids without the values: the processes of one test run must have the same, and one is the process id.
+    @pytest.mark.parametrize(("atom", "value"), ATOMS, ids=[atom for atom, _ in ATOMS])
     def test_atom(self, atom, value):
         assert line(f"%({atom})s", FULL) == value
 
