@@ -6,8 +6,11 @@
     ├── ConfigurationError        an option that cannot be used: names it, its value and what is allowed
     ├── ApplicationLoadError      the application cannot be imported or is not one
     ├── ListenError               (OSError) an endpoint cannot be listened on
+    │   └── UnusableFile          one of its files: names the parameter, the path, what is wrong
     ├── LifespanFailed            the application refused to start
     ├── RequestRefused            the peer's fault: carries the status to answer with
+    ├── H2ConnectionFault         the peer's fault in HTTP/2: carries the error code to end the connection with
+    ├── H2StreamFault             the same, with the stream that it ends
     ├── ApplicationProtocolError  (ValueError) the application broke a rule of ASGI
     └── ClientDisconnected        (ConnectionError) the application replied to a client that is gone
 """
@@ -45,6 +48,24 @@ class ListenError(DaphneCloneError, OSError):
     """An endpoint cannot be listened on: in use, not permitted, or malformed."""
 
 
+class UnusableFile(ListenError):
+    """A file that TLS needs is missing, or is not what it should be.
+
+    Args:
+        parameter: Which file it is, by the name of the parameter it was given as.
+        path: Where it is.
+        expected: What it should have been, as words that follow "expected".
+        reason: Why it is not.
+    """
+
+    def __init__(self, parameter: str, path: str, expected: str, reason: str) -> None:
+        super().__init__(f"{path}: expected {expected} ({reason})")
+        self.parameter = parameter
+        self.path = path
+        self.expected = expected
+        self.reason = reason
+
+
 class LifespanFailed(DaphneCloneError):
     """The application answered ``lifespan.startup`` with a failure, or does not support lifespan where it must."""
 
@@ -62,6 +83,36 @@ class RequestRefused(DaphneCloneError):
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(f"{status.value} {status.phrase}: {reason}")
         self.status = status
+        self.reason = reason
+
+
+class H2ConnectionFault(DaphneCloneError):
+    """A peer broke HTTP/2 so that the connection cannot go on (RFC 9113 section 5.4.1).
+
+    Args:
+        code: The error code for GOAWAY (RFC 9113 section 7).
+        reason: A few words on what is wrong, for our log.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"HTTP/2 error {code:#x}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class H2StreamFault(DaphneCloneError):
+    """A peer broke HTTP/2 on one stream; the connection goes on (RFC 9113 section 5.4.2).
+
+    Args:
+        stream_id: The stream.
+        code: The error code for RST_STREAM.
+        reason: As for `H2ConnectionFault`.
+    """
+
+    def __init__(self, stream_id: int, code: int, reason: str) -> None:
+        super().__init__(f"stream {stream_id}: HTTP/2 error {code:#x}: {reason}")
+        self.stream_id = stream_id
+        self.code = code
         self.reason = reason
 
 

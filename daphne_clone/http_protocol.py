@@ -23,13 +23,15 @@ from daphne_clone.asgi.receive import MAX_QUEUED, MESSAGE_OVERHEAD
 from daphne_clone.asgi.room import MAX_UNBROKEN, Room
 from daphne_clone.asgi.scope import http_scope
 from daphne_clone.connection.h1 import H1Connection
+from daphne_clone.connection.h2 import H2Options
 from daphne_clone.connection.shared import Timeouts
 from daphne_clone.errors import ApplicationProtocolError, ClientDisconnected, RequestRefused
 from daphne_clone.interfaces import Limits
 from daphne_clone.loggers import get_logger
 from daphne_clone.wire.fields import DefaultFields
 from daphne_clone.wire.h1_request import LineTable
-from daphne_clone.wire.h1_response import HeadEncoder
+from daphne_clone.wire.h1_response import H1HeadEncoder
+from daphne_clone.wire.h2_fields import H2HeadEncoder, KnownFields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -604,7 +606,18 @@ class HTTPFactory(Factory):
         )
         self.line_table = LineTable()
         self.default_fields = DefaultFields(server.server_name, settings.headers, settings.date_header, time())
-        self.head_encoder = HeadEncoder(self.default_fields)
+        self.head_encoder = H1HeadEncoder(self.default_fields)
+        self.h2_head_encoder = H2HeadEncoder(self.default_fields)
+        self.known_fields = KnownFields()
+        self.http2 = (
+            H2Options(
+                settings.http2_max_concurrent_streams,
+                settings.http2_initial_stream_window_size,
+                settings.http2_initial_connection_window_size,
+            )
+            if settings.http2
+            else None
+        )
 
     def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: ANN401  # Twisted's stubs want its Protocol class
         """Make a connection; None, which turns the peer away, when there are too many."""
@@ -626,7 +639,7 @@ class HTTPFactory(Factory):
 
     def extensions_of(self, transport: Any, http_version: str) -> dict[str, dict[str, object]]:  # noqa: ANN401
         """The ASGI extensions that a request of this version can use on this transport."""
-        return http_extensions(http_version, can_send_files=hasattr(transport, "sendfile"))
+        return http_extensions(http_version, can_send_files=http_version == "2" or hasattr(transport, "sendfile"))
 
     def make_exchange(self, channel: ResponseChannel, head: RequestHead) -> Exchange:
         """Make what serves a request."""
@@ -638,7 +651,7 @@ class HTTPFactory(Factory):
         """Make what answers a WebSocket handshake with an HTTP response."""
         return HandshakeAnswer(channel, head)
 
-    def request_refused(self, channel: ResponseChannel, refusal: RequestRefused) -> None:
+    def request_refused(self, channel: Any, refusal: Exception) -> None:  # noqa: ANN401  # a channel, or a connection
         """Take notice of a peer's fault."""
         _log.debug("%s: refused: %s", channel.client, refusal)
 

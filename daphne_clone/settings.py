@@ -37,6 +37,7 @@ BIND = "Where to listen"
 TIMES = "Times"
 LIMITS = "Limits"
 WEBSOCKETS = "WebSockets"
+HTTP2 = "HTTP/2"
 PROXY = "Behind a proxy"
 LOGS = "Logs"
 RESPONSES = "Responses"
@@ -206,6 +207,24 @@ class Settings:
     websocket_handshake_timeout: float = option(
         Seconds(), 5.0, "--websocket-handshake-timeout", "--websocket_handshake_timeout", group=WEBSOCKETS,
         unit="seconds", help="how long a handshake may go unanswered before it ends with 503; 0: no limit",
+    )
+
+    http2: bool = option(
+        Flag(), True, "--http2", group=HTTP2,
+        help="speak HTTP/2: over TLS where clients ask for it (ALPN), without TLS where they begin with it",
+    )
+    http2_max_concurrent_streams: int = option(
+        Integer(minimum=1, maximum=100_000), 100, "--http2-max-concurrent-streams", group=HTTP2, unit="requests",
+        help="requests that may be under way at a time on a connection",
+    )
+    http2_initial_stream_window_size: int = option(
+        Integer("BYTES", minimum=65_535, maximum=2**31 - 1), 262_144, "--http2-initial-stream-window-size",
+        group=HTTP2, unit="bytes", help="how much of a request's body may be on its way",
+    )
+    http2_initial_connection_window_size: int = option(
+        Integer("BYTES", minimum=65_535, maximum=2**31 - 1), 1_048_576, "--http2-initial-connection-window-size",
+        group=HTTP2, unit="bytes",
+        help="how much of all bodies of a connection may be on its way, or wait for the application",
     )
 
     proxy_headers: bool = option(

@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from zope.interface import implementer
 
+from daphne_clone.connection.h2 import H2Connection
+from daphne_clone.connection.negotiate import is_http2
 from daphne_clone.connection.shared import LINGER_S, MIN_RATE, WriteDeadline
 from daphne_clone.errors import ClientDisconnected, RequestRefused
 from daphne_clone.wire.h1_request import RequestParser
@@ -91,6 +93,7 @@ class H1Connection:
         "_discarded",
         "_encode",
         "_exchange",
+        "_first",
         "_framing",
         "_head",
         "_heir",
@@ -136,7 +139,8 @@ class H1Connection:
         self.extensions: dict[str, dict[str, object]] = {}
         self.is_writing_paused = False
         self._parser = parser = RequestParser(self, factory.limits, factory.line_table)
-        self._receive = parser.receive_data
+        self._receive = parser.receive_data if factory.http2 is None else self._receive_first
+        self._first = b""  # of the connection, while it may be HTTP/2
         self._encode = factory.head_encoder.encode
         self._make_exchange = factory.make_exchange
         self._exchange: Exchange | None = None
@@ -209,6 +213,27 @@ class H1Connection:
             self._between_requests()
         if self._parser.pending and self._phase != _LINGER:
             self._update_reading()
+
+    def _receive_first(self, data: bytes) -> None:
+        """The first bytes tell the version of HTTP: one connection is made for both, and the other takes it over."""
+        first = self._first + data
+        is_2 = is_http2(self.transport, first)
+        if is_2 is None:
+            self._first = first
+            return
+        self._first = b""
+        self._receive = self._parser.receive_data
+        if not is_2:
+            self._receive(first)
+            return
+        first += self._held
+        self._held = b""
+        connection = H2Connection(self.factory)
+        self._switch_protocol(connection)
+        self._heir = None
+        if self._is_draining:
+            connection.shutdown_started()
+        connection.dataReceived(first)
 
     def _receive_held(self) -> None:
         held, self._held = self._held, b""
@@ -638,7 +663,7 @@ class H1Connection:
 
     def _answer_refusal(self, status: HTTPStatus, *, head_only: bool = False) -> None:
         if self._phase != _LINGER:
-            self.transport.write(encode_refusal(status, self.factory.default_fields, head_only=head_only))
+            self.transport.write(encode_refusal(status, self.factory.head_encoder, head_only=head_only))
             self._linger()
 
     def _take_head(self, length: int | None) -> bytes:

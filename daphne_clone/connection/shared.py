@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daphne_clone.errors import RequestRefused
+    from daphne_clone.connection.h2 import H2Options
     from daphne_clone.interfaces import Exchange, Limits, RequestHead
     from daphne_clone.wire.fields import DefaultFields
     from daphne_clone.wire.h1_request import LineTable
-    from daphne_clone.wire.h1_response import HeadEncoder
+    from daphne_clone.wire.h1_response import H1HeadEncoder
+    from daphne_clone.wire.h2_fields import H2HeadEncoder, KnownFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class ConnectionFactory(Protocol):
     Attributes:
         call_soon: Runs a callable in the next turn of the loop, in the server's own context.
         connections: The open connections; each adds and removes itself.
+        http2: What HTTP/2 is spoken with; None where it is not.
     """
 
     limits: Limits
@@ -106,7 +108,10 @@ class ConnectionFactory(Protocol):
     clock: CoarseClock
     line_table: LineTable
     default_fields: DefaultFields
-    head_encoder: HeadEncoder
+    head_encoder: H1HeadEncoder
+    h2_head_encoder: H2HeadEncoder
+    known_fields: KnownFields
+    http2: H2Options | None
     connections: set[Any]
     call_soon: Callable[[Callable[[], None]], object]
 
@@ -122,5 +127,5 @@ class ConnectionFactory(Protocol):
     def make_exchange(self, channel: Any, head: RequestHead) -> Exchange:  # noqa: ANN401
         """Make what serves a request; it answers through ``channel``."""
 
-    def request_refused(self, channel: Any, refusal: RequestRefused) -> None:  # noqa: ANN401
+    def request_refused(self, channel: Any, refusal: Exception) -> None:  # noqa: ANN401
         """Take notice of a peer's fault, for the log."""

@@ -1,6 +1,6 @@
 """Field lines, shared by every HTTP version: what a name and a value may hold, and the fields every response gets.
 
-It does not know how a version writes a field, but for the block of default fields, which HTTP/1.1 keeps ready made.
+It does not know how a version writes a field.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class DefaultFields:
         now: Seconds since the epoch.
 
     Attributes:
-        block: All of them as HTTP/1.1 writes them, ready to be put behind the application's fields.
+        fields: All of them, names in lower case; another list whenever one has changed.
     """
 
-    __slots__ = ("_date", "_extra", "_second", "_server", "block", "fields")
+    __slots__ = ("_date", "_extra", "_second", "_server", "fields")
 
     def __init__(self, server_name: str, extra: Sequence[Field], date: bool, now: float) -> None:
         self._server: list[Field] = [(b"server", server_name.encode("latin-1"))] if server_name else []
@@ -48,7 +48,6 @@ class DefaultFields:
         self._date = date
         self._second = -1
         self.fields: list[Field] = []
-        self.block = b""
         self.refresh(now)
 
     def refresh(self, now: float) -> None:
@@ -60,8 +59,3 @@ class DefaultFields:
         date = [(b"date", formatdate(second, usegmt=True).encode("ascii"))] if self._date else []
         own = {name for name, _ in self._extra}
         self.fields = [*(field for field in (*self._server, *date) if field[0] not in own), *self._extra]
-        self.block = b"".join(b"%b: %b\r\n" % field for field in self.fields)
-
-    def block_without(self, names: set[bytes]) -> bytes:
-        """The block less the fields that the application gave itself."""
-        return b"".join(b"%b: %b\r\n" % field for field in self.fields if field[0] not in names)

@@ -52,10 +52,12 @@ def check(head: RequestHead) -> Handshake:
     Raises:
         RequestRefused: 400 for what is malformed, 426 for another version than 13.
     """
-    if head.method != "GET":
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "a WebSocket handshake that is no GET")
-    if head.content_length != 0:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "a WebSocket handshake with a body")
+    # RFC 8441 section 5: in HTTP/2 it is an extended CONNECT, on a stream that stays open, and without a key.
+    is_1 = head.http_version == "1.1"
+    if head.method != ("GET" if is_1 else "CONNECT"):
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "a WebSocket handshake of another method")
+    if head.content_length != (0 if is_1 else None):
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "a WebSocket handshake with a body, or without a stream")
     versions, keys, protocols, extensions = [], [], [], []
     for name, value in head.headers:
         if not name.startswith(b"sec-websocket-"):
@@ -71,9 +73,9 @@ def check(head: RequestHead) -> Handshake:
     # The version first: what follows from the others is another version's business.
     if versions != [VERSION]:
         raise RequestRefused(HTTPStatus.UPGRADE_REQUIRED, "a WebSocket version other than 13")
-    if len(keys) != 1 or not _is_key(keys[0]):
+    if is_1 and (len(keys) != 1 or not _is_key(keys[0])):
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "no valid Sec-WebSocket-Key, or more than one")
-    return Handshake(keys[0], _subprotocols(protocols), b",".join(extensions).decode("latin-1"))
+    return Handshake(keys[0] if is_1 else None, _subprotocols(protocols), b",".join(extensions).decode("latin-1"))
 
 
 def refusal_fields(status: HTTPStatus) -> list[Field]:

@@ -1572,7 +1572,7 @@ def test_another_protocol_gets_the_transport_and_what_came_behind_the_request(fa
     factory.clock.tick(1e9)
     connection.check_deadlines()
     assert transport.is_open
-    assert transport.data == SWITCHED % factory.default_fields.block
+    assert transport.data == SWITCHED % b""
     assert successor.events == [("connected",)]
 
 

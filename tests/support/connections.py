@@ -16,11 +16,13 @@ from twisted.python.failure import Failure
 
 from daphne_clone.asgi.extensions import http_extensions
 from daphne_clone.connection.h1 import H1Connection
+from daphne_clone.connection.h2 import H2Options
 from daphne_clone.connection.shared import CoarseClock, Timeouts
 from daphne_clone.interfaces import Limits, RequestHead
 from daphne_clone.wire.fields import DefaultFields
 from daphne_clone.wire.h1_request import LineTable
-from daphne_clone.wire.h1_response import HeadEncoder
+from daphne_clone.wire.h1_response import H1HeadEncoder
+from daphne_clone.wire.h2_fields import H2HeadEncoder, KnownFields
 
 if TYPE_CHECKING:
     from daphne_clone.errors import RequestRefused
@@ -241,7 +243,10 @@ class Factory:
         self.clock = CoarseClock(1000.0)
         self.line_table = LineTable()
         self.default_fields = DefaultFields(fields.get("server_name", ""), fields.get("extra", ()), False, 0)
-        self.head_encoder = HeadEncoder(self.default_fields)
+        self.head_encoder = H1HeadEncoder(self.default_fields)
+        self.h2_head_encoder = H2HeadEncoder(self.default_fields)
+        self.known_fields = KnownFields()
+        self.http2: H2Options | None = fields.get("http2", H2Options())
         self.connections: set[Any] = set()
         self.exchanges: list[Exchange] = []
         self.refusals: list[RequestRefused] = []

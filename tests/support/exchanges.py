@@ -26,7 +26,8 @@ class Harness:
     """
 
     def __init__(self, application: Any, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
-        settings = Settings(date_header=False, lifespan="off", **options)
+        # HTTP/1.1 alone, unless asked for: what streams of bytes begin with decides on nothing else then.
+        settings = Settings(**{"date_header": False, "lifespan": "off", "http2": False, **options})
         self.server = Server(application, endpoints=["tcp:0"], server_name="", settings=settings)
         self.server._prepare(None, loop)
         self.loop = loop

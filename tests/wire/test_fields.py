@@ -32,42 +32,35 @@ def test_a_value_holds_visible_bytes_blanks_and_what_is_beyond_ascii() -> None:
         assert control not in VALUE_BYTES
 
 
-EPOCH = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+EPOCH = (b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")
 
 
 def test_defaults_are_server_date_and_those_of_the_operator_in_this_order() -> None:
     fields = DefaultFields("daphne", [(b"x-a", b"1"), (b"x-a", b"2")], True, 0)
-    assert fields.block == b"server: daphne\r\n" + EPOCH + b"x-a: 1\r\nx-a: 2\r\n"
-    assert [name for name, _ in fields.fields] == [b"server", b"date", b"x-a", b"x-a"]
+    assert fields.fields == [(b"server", b"daphne"), EPOCH, (b"x-a", b"1"), (b"x-a", b"2")]
 
 
 def test_server_and_date_can_be_left_out() -> None:
-    assert DefaultFields("", [], False, 0).block == b""
-    assert DefaultFields("", [], True, 0).block == EPOCH
-    assert DefaultFields("x", [], False, 0).block == b"server: x\r\n"
+    assert DefaultFields("", [], False, 0).fields == []
+    assert DefaultFields("", [], True, 0).fields == [EPOCH]
+    assert DefaultFields("x", [], False, 0).fields == [(b"server", b"x")]
 
 
 def test_the_date_is_that_of_the_last_refresh() -> None:
     fields = DefaultFields("", [], True, 0.9)
-    assert fields.block == EPOCH
+    assert fields.fields == [EPOCH]
     fields.refresh(0.99)
-    assert fields.block == EPOCH
+    assert fields.fields == [EPOCH]
     fields.refresh(1.0)
-    assert fields.block == EPOCH.replace(b"00:00:00", b"00:00:01")
+    assert fields.fields == [(b"date", b"Thu, 01 Jan 1970 00:00:01 GMT")]
     fields.refresh(784_111_777)  # the example of RFC 9110 section 5.6.7
-    assert fields.block == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
     assert fields.fields == [(b"date", b"Sun, 06 Nov 1994 08:49:37 GMT")]
 
 
 def test_within_a_second_nothing_is_made_anew() -> None:
     fields = DefaultFields("daphne", [], True, 5.0)
-    block = fields.block
+    before = fields.fields
     fields.refresh(5.9)
-    assert fields.block is block
-
-
-def test_the_block_can_leave_out_what_the_application_gave() -> None:
-    fields = DefaultFields("daphne", [(b"x-a", b"1")], True, 0)
-    assert fields.block_without({b"server"}) == EPOCH + b"x-a: 1\r\n"
-    assert fields.block_without({b"date", b"x-a", b"other"}) == b"server: daphne\r\n"
-    assert fields.block_without(set()) == fields.block
+    assert fields.fields is before
+    fields.refresh(6.0)
+    assert fields.fields is not before  # who has written them looks for another list

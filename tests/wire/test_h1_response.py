@@ -11,13 +11,13 @@ import pytest
 
 from daphne_clone.errors import ApplicationProtocolError
 from daphne_clone.wire.fields import VALUE_BYTES, DefaultFields
-from daphne_clone.wire.h1_response import HeadEncoder, encode_fields, encode_refusal
+from daphne_clone.wire.h1_response import H1HeadEncoder, encode_fields, encode_refusal
 
 DATE = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 
 
-def new_encoder(server_name: str = "", extra: Any = (), date: bool = False) -> HeadEncoder:
-    return HeadEncoder(DefaultFields(server_name, extra, date, 0))
+def new_encoder(server_name: str = "", extra: Any = (), date: bool = False) -> H1HeadEncoder:
+    return H1HeadEncoder(DefaultFields(server_name, extra, date, 0))
 
 
 def encode(headers: Any, status: int = 200, **options: Any) -> tuple[bytes, int | None, bool]:
@@ -219,7 +219,7 @@ def test_defaults_come_behind_unless_the_application_gave_them() -> None:
 
 def test_the_date_of_a_repeated_head_is_new() -> None:
     defaults = DefaultFields("", [], True, 0)
-    encoder = HeadEncoder(defaults)
+    encoder = H1HeadEncoder(defaults)
     assert encoder.encode(200, [(b"a", b"b")])[0].endswith(DATE)
     defaults.refresh(1)
     assert encoder.encode(200, [(b"a", b"b")])[0].endswith(b"00:00:01 GMT\r\n")
@@ -271,10 +271,10 @@ def test_names_in_any_case_are_one_name() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     encoder = new_encoder()
-    for number in range(HeadEncoder.MAX_LINES + 100):
+    for number in range(H1HeadEncoder.MAX_LINES + 100):
         encoder.encode(200, [(b"x-%d" % number, b"1"), (b"y", b"%d" % number)])
-        assert len(encoder._lines) <= HeadEncoder.MAX_LINES
-        assert len(encoder._kinds) <= HeadEncoder.MAX_NAMES
+        assert len(encoder._lines) <= H1HeadEncoder.MAX_LINES
+        assert len(encoder._kinds) <= H1HeadEncoder.MAX_NAMES
     assert encoder.encode(200, [(b"x-9", b"2"), (b"new", b"3")])[0].endswith(b"x-9: 2\r\nnew: 3\r\n")
     with pytest.raises(ApplicationProtocolError):
         encoder.encode(200, [(b"no token", b"1")])
@@ -285,7 +285,7 @@ def test_long_fields_and_secrets_are_not_kept() -> None:
     encoder.encode(
         200, [(b"x", b"y" * 300), (b"Set-Cookie", b"secret"), (b"location", b"secret"), (b"etag", b"secret")]
     )
-    assert not any(b"secret" in line or len(line) > HeadEncoder.MAX_LINE for line in encoder._lines.values())
+    assert not any(b"secret" in line or len(line) > H1HeadEncoder.MAX_LINE for line in encoder._lines.values())
 
 
 def test_what_is_kept_never_changes_what_is_written() -> None:
@@ -305,10 +305,10 @@ def test_what_is_kept_never_changes_what_is_written() -> None:
     names += [b"transfer-encoding", b"set-cookie", b"x-op", b""]
     values = [b"1", b"2", b"close", b"", b"\xff", b"a\r\nb", b"x" * 300]
 
-    def new() -> HeadEncoder:
+    def new() -> H1HeadEncoder:
         return new_encoder("daphne", [(b"x-op", b"1")], True)
 
-    def result(encoder: HeadEncoder, *arguments: Any) -> object:
+    def result(encoder: H1HeadEncoder, *arguments: Any) -> object:
         try:
             return encoder.encode(*arguments)
         except ApplicationProtocolError as error:
@@ -334,7 +334,7 @@ def test_what_is_kept_never_changes_what_is_written() -> None:
 
 def test_a_refusal_says_its_status_and_closes() -> None:
     defaults = DefaultFields("daphne", [], True, 0)
-    assert encode_refusal(HTTPStatus.BAD_REQUEST, defaults) == (
+    assert encode_refusal(HTTPStatus.BAD_REQUEST, H1HeadEncoder(defaults)) == (
         b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 16\r\n"
         b"server: daphne\r\n" + DATE + b"connection: close\r\n\r\n400 Bad Request\n"
     )
@@ -342,8 +342,8 @@ def test_a_refusal_says_its_status_and_closes() -> None:
 
 def test_a_refusal_of_head_has_no_body_but_its_length() -> None:
     defaults = DefaultFields("", [], False, 0)
-    whole = encode_refusal(HTTPStatus.NOT_IMPLEMENTED, defaults)
-    head = encode_refusal(HTTPStatus.NOT_IMPLEMENTED, defaults, head_only=True)
+    whole = encode_refusal(HTTPStatus.NOT_IMPLEMENTED, H1HeadEncoder(defaults))
+    head = encode_refusal(HTTPStatus.NOT_IMPLEMENTED, H1HeadEncoder(defaults), head_only=True)
     assert whole == head + b"501 Not Implemented\n"
     assert head.endswith(b"\r\n\r\n")
 

@@ -1,0 +1,655 @@
+"""One connection of HTTP/2 (RFC 9113): the streams side by side, the order in which they write, and what they may cost.
+
+It joins the frame parser, the transport and the streams, and owns what belongs to all of them: settings, the
+connection's windows, PING, GOAWAY, deadlines, and the defences that docs/THREAT_MODEL.md names. It does not know ASGI.
+
+What is written in a turn of the loop leaves in one piece at its end: a hundred small answers cost one system call and
+one TLS record. A stream whose content has to wait gets its turn frame by frame, so that a large download leaves room
+for small answers beside it.
+
+A connection ends in one of three ways: the server drains it (GOAWAY twice, RFC 9113 section 6.8, so that no request on
+its way is lost), the peer breaks the protocol or asks for too much (GOAWAY with an error code), or nobody has asked for
+anything for the keep-alive time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from zope.interface import implementer
+
+from daphne_clone.connection.h2_stream import H2Stream
+from daphne_clone.connection.shared import LINGER_S, WriteDeadline
+from daphne_clone.errors import H2ConnectionFault, H2StreamFault, RequestRefused
+from daphne_clone.wire import h2_frames
+from daphne_clone.wire.h2_fields import TABLE_OF_SIZE_0, RequestDecoder
+from daphne_clone.wire.h2_frames import DEFAULT_WINDOW, MAX_WINDOW, MIN_MAX_FRAME_SIZE, PREFACE, ErrorCode, Setting
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from daphne_clone.connection.shared import ConnectionFactory
+
+# Frames taken in one turn of the loop: a read can hold 25,000 small ones, and other connections want their turn too.
+_MAX_TURN = 256
+
+# What is written in a turn before it is passed on to the transport, which then tells whether the peer keeps up.
+_MAX_GATHERED = 65_536
+
+# Frames that ask for nothing, or only for an acknowledgement: a peer has so many, gets some back each second, and some
+# for each frame of use (docs/THREAT_MODEL.md). Envoy allows ten WINDOW_UPDATEs for each DATA, for one.
+_MAX_IDLE_FRAMES = 1_000
+_IDLE_FRAMES_PER_SECOND = 100
+_IDLE_FRAMES_PER_REQUEST = 10
+_IDLE_FRAMES_PER_CONTENT = 10
+
+# Requests taken back by the peer, or malformed, while an application works on them (CVE-2023-44487, CVE-2025-8671).
+# A browser that leaves a page takes back a hundred at a time.
+_MAX_RESETS = 200
+_RESETS_PER_SECOND = 20
+
+# Streams that we have reset: the peer may not know yet, so what it still sends on them is no fault of it.
+_MAX_RESET_REMEMBERED = 200
+
+# Numbers of streams that the peer has passed over are remembered as so many ranges, to tell what was never opened from
+# what is closed.
+_MAX_SKIPPED = 16
+
+_DRAIN_PING = b"draining"
+
+
+@dataclass(frozen=True, slots=True)
+class H2Options:
+    """What all HTTP/2 connections of a server have in common.
+
+    Attributes:
+        max_streams: Requests that may be under way at a time on a connection.
+        stream_window: Octets of a request's body that may be on their way.
+        connection_window: Octets of all bodies that may be on their way, or wait for applications to take them.
+    """
+
+    max_streams: int = 100
+    stream_window: int = 262_144
+    connection_window: int = 1_048_576
+
+
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class H2Connection:
+    """A connection speaking HTTP/2.
+
+    Args:
+        factory: Supplies the exchanges and everything that connections share.
+
+    Attributes:
+        options: The server's.
+        initial_window: What the peer gives each new stream (SETTINGS_INITIAL_WINDOW_SIZE).
+        window: Octets of content that the peer takes on all streams together.
+        max_frame_size: What the peer takes in a frame.
+        is_writing_paused: The peer does not read.
+        is_draining: The server is stopping.
+        block_prefix: What the next field block has to begin with; mostly nothing.
+    """
+
+    __slots__ = (
+        "_block_deadline",
+        "_decoder",
+        "_has_peer_left",
+        "_held",
+        "_idle_frames_left",
+        "_is_described",
+        "_is_last_known",
+        "_is_lingering",
+        "_is_peer_finished",
+        "_is_writing",
+        "_last_stream_id",
+        "_make_exchange",
+        "_out",
+        "_out_size",
+        "_parser",
+        "_preface",
+        "_read_deadline",
+        "_ready",
+        "_receive_window",
+        "_reset_ids",
+        "_resets_left",
+        "_seen_block",
+        "_skipped",
+        "_streams",
+        "_uncredited",
+        "_waiting_for_window",
+        "_write_deadline",
+        "block_prefix",
+        "client",
+        "encode",
+        "extensions",
+        "factory",
+        "initial_window",
+        "is_draining",
+        "is_peer_trusted",
+        "is_writing_paused",
+        "max_frame_size",
+        "options",
+        "scheme",
+        "server",
+        "transport",
+        "window",
+    )
+
+    def __init__(self, factory: ConnectionFactory) -> None:
+        assert factory.http2 is not None, "HTTP/2 is on"
+        self.factory = factory
+        self.options = options = factory.http2
+        self.transport: Any = None  # as H1Connection's
+        self.scheme = "http"
+        self.client: list[Any] | None = None
+        self.server: list[Any] | None = None
+        self.extensions: dict[str, dict[str, object]] = {}
+        self.is_peer_trusted = False
+        self.initial_window = DEFAULT_WINDOW
+        self.window = DEFAULT_WINDOW
+        self.max_frame_size = MIN_MAX_FRAME_SIZE
+        self.is_writing_paused = False
+        self.is_draining = False
+        self.block_prefix = b""
+        self.encode = factory.h2_head_encoder.encode
+        self._make_exchange = factory.make_exchange
+        self._parser = h2_frames.FrameParser(self, MIN_MAX_FRAME_SIZE, factory.limits.head)
+        self._decoder = RequestDecoder(factory.limits, factory.known_fields)
+        self._streams: dict[int, H2Stream] = {}
+        self._last_stream_id = 0
+        self._skipped: list[range] = []
+        self._reset_ids: dict[int, None] = {}  # in their order
+        self._receive_window = options.connection_window
+        self._uncredited = 0
+        self._preface: bytes | None = b""  # what has come of it
+        self._held = b""  # received, and to be parsed in the next turn
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._ready: deque[H2Stream] = deque()
+        self._waiting_for_window: list[H2Stream] = []
+        self._is_writing = False
+        self._is_described = False
+        self._is_last_known = False  # the peer has been told which request is the last that is served
+        self._is_lingering = False
+        self._is_peer_finished = False
+        self._has_peer_left = False
+        self._idle_frames_left = _MAX_IDLE_FRAMES
+        self._resets_left = _MAX_RESETS
+        self._seen_block: bytearray | None = None
+        self._block_deadline = inf
+        self._read_deadline = inf
+        self._write_deadline: WriteDeadline | None = None
+
+    # IProtocol
+
+    def makeConnection(self, transport: Any) -> None:  # noqa: ANN401  # see `transport`
+        self.transport = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        self.factory.connections.add(self)
+        self._wait(self.factory.timeouts.request_head)
+        self.transport.registerProducer(self, True)
+        options = self.options
+        # RFC 9113 section 3.4: it may be sent before the client's has come.
+        self.write(
+            h2_frames.settings(
+                (
+                    (Setting.MAX_CONCURRENT_STREAMS, options.max_streams),
+                    (Setting.INITIAL_WINDOW_SIZE, options.stream_window),
+                    (Setting.MAX_HEADER_LIST_SIZE, self.factory.limits.head),
+                    (Setting.ENABLE_CONNECT_PROTOCOL, 1),
+                )
+            )
+        )
+        if options.connection_window > DEFAULT_WINDOW:
+            self.write(h2_frames.window_update(0, options.connection_window - DEFAULT_WINDOW))
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_lingering:
+            return
+        if self._held:
+            self._held += data
+            return
+        try:
+            if self._preface is not None:
+                data = self._take_preface(data)
+            held = self._parser.receive_data(data, _MAX_TURN) if data else b""
+        except H2ConnectionFault as fault:
+            self._fail(fault)
+            return
+        if held and not self._is_lingering:
+            self._held = held
+            self.transport.pauseProducing()
+            self.factory.call_soon(self._receive_held)
+
+    def _receive_held(self) -> None:
+        held, self._held = self._held, b""
+        self.dataReceived(held)
+        if not self._held and not self._is_lingering:
+            self.transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.factory.connections.discard(self)
+        self._is_lingering = True
+        self._read_deadline = inf
+        self._write_deadline = None
+        self._held = b""
+        self._out.clear()
+        self._close_streams()
+
+    # IHalfCloseableProtocol
+
+    def readConnectionLost(self) -> None:
+        """The peer will send no more; requests that are whole are answered, as far as the windows allow."""
+        self._is_peer_finished = True
+        for stream in list(self._streams.values()):
+            stream.client_closed_writing()
+        if not self._streams or self._is_lingering:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed for writing, as `_linger` asked."""
+
+    # IPushProducer: the transport's buffer is full, or has drained
+
+    def pauseProducing(self) -> None:
+        if not self.is_writing_paused:
+            self.is_writing_paused = True
+            seconds = self.factory.timeouts.write
+            self._write_deadline = WriteDeadline(self.factory.clock, seconds, self.transport) if seconds else None
+
+    def resumeProducing(self) -> None:
+        if self.is_writing_paused:
+            self.is_writing_paused = False
+            self._write_deadline = None
+            self._write_streams()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; `connectionLost` follows."""
+
+    # FrameSink
+
+    def headers_received(self, stream_id: int, block: bytes, end_stream: bool) -> None:
+        last = self._last_stream_id
+        if stream_id <= last:
+            self._trailers_received(stream_id, block, end_stream)
+            return
+        if not stream_id & 1:
+            raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream of even number opened by a client")
+        if self._is_last_known:
+            self._decoder.skip(block)
+            return  # RFC 9113 section 6.8: it has been told that this will not be served
+        if stream_id != last + 2:
+            self._skip(range(last + 2, stream_id, 2))
+        self._last_stream_id = stream_id
+        if self._idle_frames_left < _MAX_IDLE_FRAMES:
+            self._idle_frames_left += _IDLE_FRAMES_PER_REQUEST
+        if not self._is_described:
+            # As H1Connection: not when the connection is made.
+            self._is_described = True
+            self.scheme, self.client, self.server = self.factory.describe(self.transport)
+            self.is_peer_trusted = self.factory.trusts(self.client)
+            self.extensions = self.factory.extensions_of(self.transport, "2")
+        if len(self._streams) >= self.options.max_streams:
+            # RFC 9113 section 5.1.2: it may ask again.
+            self._decoder.skip(block)
+            self.idle_frame_received()
+            self._reset_id(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        try:
+            head = self._decoder.request(stream_id, block, end_stream)
+        except RequestRefused as refusal:
+            self.factory.request_refused(self, refusal)
+            self._count_reset()
+            stream = self._streams[stream_id] = H2Stream(self, stream_id, None, end_stream)
+            stream.refuse(refusal.status)
+            return
+        stream = self._streams[stream_id] = H2Stream(self, stream_id, head, end_stream)
+        stream.exchange = exchange = self._make_exchange(stream, head)
+        exchange.request_received(head)
+
+    def _trailers_received(self, stream_id: int, block: bytes, end_stream: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._decoder.trailers(stream_id, block)
+            if stream.is_request_whole:
+                raise H2StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS behind the end of the stream")
+            if not end_stream:
+                raise H2StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
+            stream.request_ended()
+            return
+        self._decoder.skip(block)
+        if stream_id in self._reset_ids:
+            self.idle_frame_received()
+            return
+        # RFC 9113 section 5.1.1: numbers only grow; section 5.1: nothing comes on a closed stream.
+        if not stream_id & 1 or any(stream_id in numbers for numbers in self._skipped):
+            raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream with a lower number than the last")
+        raise H2ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+
+    def data_received(self, stream_id: int, data: bytes, flow_size: int, end_stream: bool) -> None:
+        self._receive_window -= flow_size
+        if self._receive_window < 0:
+            raise H2ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA over the connection's window")
+        if not data and not end_stream:
+            self.idle_frame_received()  # CVE-2019-9518
+        elif flow_size >= 1024 and self._idle_frames_left < _MAX_IDLE_FRAMES:
+            self._idle_frames_left += _IDLE_FRAMES_PER_CONTENT
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._check_opened(stream_id)
+            self.credit(flow_size)
+            if stream_id not in self._reset_ids:
+                raise H2ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
+            self.idle_frame_received()
+            return
+        try:
+            stream.data_received(data, flow_size, end_stream)
+        except H2StreamFault:
+            self.credit(flow_size)
+            raise
+
+    def reset_received(self, stream_id: int, code: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._check_opened(stream_id)
+            self.idle_frame_received()
+            return
+        if stream.is_answering:
+            self._count_reset()
+        self.remove(stream)
+        stream.closed()
+
+    def settings_received(self, settings: list[tuple[int, int]]) -> None:
+        self.idle_frame_received()
+        for name, value in settings:
+            if name == Setting.INITIAL_WINDOW_SIZE:
+                change = value - self.initial_window
+                self.initial_window = value
+                for stream in list(self._streams.values()):
+                    try:
+                        stream.window_changed(change)
+                    except H2StreamFault as fault:
+                        # RFC 9113 section 6.9.2: here it is an error of the connection.
+                        raise H2ConnectionFault(fault.code, fault.reason) from fault
+            elif name == Setting.MAX_FRAME_SIZE:
+                self.max_frame_size = value
+            elif name == Setting.HEADER_TABLE_SIZE and value < 4096:
+                self.block_prefix = TABLE_OF_SIZE_0
+        self.write(h2_frames.SETTINGS_ACK)
+        self._write_streams()
+
+    def settings_acknowledged(self) -> None:
+        self.idle_frame_received()
+
+    def ping_received(self, payload: bytes) -> None:
+        self.idle_frame_received()
+        self.write(h2_frames.ping(payload, True))
+
+    def ping_acknowledged(self, payload: bytes) -> None:
+        self.idle_frame_received()
+        if payload == _DRAIN_PING and self.is_draining:
+            self._tell_last()
+
+    def goaway_received(self, last_stream_id: int, code: int) -> None:
+        """The peer opens no more streams; those that are there go on."""
+        self._has_peer_left = True
+        self._close_if_done()
+
+    def window_updated(self, stream_id: int, increment: int) -> None:
+        self.idle_frame_received()
+        if not stream_id:
+            self.window += increment
+            if self.window > MAX_WINDOW:
+                raise H2ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window of the connection over 2^31-1")
+            if self._waiting_for_window and self.window > 0:
+                waiting, self._waiting_for_window = self._waiting_for_window, []
+                for stream in waiting:
+                    stream.is_scheduled = False
+                    self.schedule(stream)
+            return
+        found = self._streams.get(stream_id)
+        if found is not None:
+            found.window_changed(increment)
+        else:
+            self._check_opened(stream_id)
+
+    def idle_frame_received(self) -> None:
+        self._idle_frames_left -= 1
+        if self._idle_frames_left < 0:
+            raise H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+
+    def stream_fault(self, fault: H2StreamFault) -> None:
+        self.factory.request_refused(self, fault)
+        self._check_opened(fault.stream_id)
+        self._count_reset()
+        stream = self._streams.get(fault.stream_id)
+        if stream is None:
+            self._reset_id(fault.stream_id, fault.code)
+        else:
+            self.reset(stream, fault.code)
+            stream.closed()
+
+    # For the streams
+
+    def write(self, data: bytes) -> None:
+        """Write frames; they leave at the end of this turn of the loop, or when they are many."""
+        out = self._out
+        if not out:
+            self.factory.call_soon(self._flush)
+        out.append(data)
+        self._out_size += len(data)
+        if self._out_size >= _MAX_GATHERED:
+            self._flush()
+
+    def schedule(self, stream: H2Stream) -> None:
+        """Let a stream write what it has, behind those that wait already."""
+        if not stream.is_scheduled:
+            stream.is_scheduled = True
+            self._ready.append(stream)
+        if not self._is_writing:
+            self._write_streams()
+
+    def wait_for_window(self, stream: H2Stream) -> None:
+        """Schedule a stream as soon as the connection's window allows for content."""
+        stream.is_scheduled = True
+        self._waiting_for_window.append(stream)
+
+    def content_written(self) -> None:
+        """A frame of content has gone out: the peer is to acknowledge it, with WINDOW_UPDATE among others."""
+        if self._idle_frames_left < _MAX_IDLE_FRAMES:
+            self._idle_frames_left += _IDLE_FRAMES_PER_CONTENT
+
+    def take_block_prefix(self) -> bytes:
+        """What a field block begins with; once."""
+        prefix, self.block_prefix = self.block_prefix, b""
+        return prefix
+
+    def credit(self, size: int) -> None:
+        """Give octets of the connection's window back, in lots."""
+        self._uncredited += size
+        if self._uncredited >= self.options.connection_window // 2:
+            self.write(h2_frames.window_update(0, self._uncredited))
+            self._receive_window += self._uncredited
+            self._uncredited = 0
+
+    def reset(self, stream: H2Stream, code: int) -> None:
+        """Close a stream from our side (RFC 9113 section 5.4.2)."""
+        self._reset_id(stream.id, code)
+        self.remove(stream)
+
+    def remove(self, stream: H2Stream) -> None:
+        """A stream has ended on both sides."""
+        if self._streams.pop(stream.id, None) is None:
+            return
+        stream.removed()
+        if not self._streams:
+            self._read_deadline = self.factory.clock.now + (self.factory.timeouts.keep_alive or inf)
+            if self._is_last_known or self._has_peer_left or self._is_peer_finished:
+                self._close_if_done()
+
+    # The server's periodic work
+
+    def check_deadlines(self) -> None:
+        """Act on what has waited too long; called about once a second."""
+        clock = self.factory.clock
+        self._idle_frames_left = min(self._idle_frames_left + _IDLE_FRAMES_PER_SECOND, _MAX_IDLE_FRAMES)
+        self._resets_left = min(self._resets_left + _RESETS_PER_SECOND, _MAX_RESETS)
+        if self._write_deadline is not None and self._write_deadline.is_missed():
+            self.abort()
+        elif self._is_lingering:
+            if clock.previous >= self._read_deadline:
+                self._close()
+        elif self._is_block_late():
+            self._fail(H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a field block that came too slowly"))
+        elif not self._streams:
+            self._decoder.forget()
+            if clock.previous >= self._read_deadline:
+                self._say_goodbye(ErrorCode.NO_ERROR)
+        else:
+            if self.is_draining and not self._is_last_known:
+                self._tell_last()  # it does not answer our PING
+            for stream in list(self._streams.values()):
+                stream.check_deadlines()
+
+    def shutdown_started(self) -> None:
+        """Serve what is on its way, and take nothing more.
+
+        RFC 9113 section 6.8: first a GOAWAY that asks for no more requests, and when a PING has come back, so that the
+        peer must have read it, a second one that says which was the last.
+        """
+        if self.is_draining or self._is_lingering:
+            return
+        self.is_draining = True
+        self.write(h2_frames.goaway(MAX_WINDOW, ErrorCode.NO_ERROR) + h2_frames.ping(_DRAIN_PING, False))
+        if not self._streams:
+            self._read_deadline = min(self._read_deadline, self.factory.clock.now + 1.0)
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self._is_lingering = True
+        self.transport.abortConnection()
+
+    # Inside
+
+    def _take_preface(self, data: bytes) -> bytes:
+        """Take the client's preface (RFC 9113 section 3.4); returns what lies behind it."""
+        assert self._preface is not None, "it comes once"
+        self._preface += data
+        if not PREFACE.startswith(self._preface[: len(PREFACE)]):
+            raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "no preface of HTTP/2")
+        if len(self._preface) < len(PREFACE):
+            return b""
+        rest = self._preface[len(PREFACE) :]
+        self._preface = None
+        return rest
+
+    def _flush(self) -> None:
+        if self._out:
+            out, self._out = self._out, []
+            self._out_size = 0
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _write_streams(self) -> None:
+        """Let the streams write in turn, a frame of content each, until there is no room or nothing left."""
+        if self._is_writing:
+            return
+        self._is_writing = True
+        ready = self._ready
+        while ready and not self.is_writing_paused:
+            stream = ready.popleft()
+            stream.is_scheduled = False
+            if stream.write_next() and not stream.is_scheduled:
+                stream.is_scheduled = True
+                ready.append(stream)
+        self._is_writing = False
+
+    def _wait(self, seconds: float) -> None:
+        self._read_deadline = self.factory.clock.now + seconds if seconds else inf
+
+    def _skip(self, numbers: range) -> None:
+        self._skipped.append(numbers)
+        del self._skipped[:-_MAX_SKIPPED]
+
+    def _check_opened(self, stream_id: int) -> None:
+        """RFC 9113 section 5.1: on an idle stream, only HEADERS and PRIORITY can come."""
+        if stream_id > self._last_stream_id or not stream_id & 1:
+            raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
+
+    def _count_reset(self) -> None:
+        self._resets_left -= 1
+        if self._resets_left < 0:
+            raise H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many requests that were taken back or malformed")
+
+    def _reset_id(self, stream_id: int, code: int) -> None:
+        self.write(h2_frames.rst_stream(stream_id, code))
+        self._reset_ids[stream_id] = None
+        if len(self._reset_ids) > _MAX_RESET_REMEMBERED:
+            del self._reset_ids[next(iter(self._reset_ids))]
+
+    def _is_block_late(self) -> bool:
+        """Tell whether one field block has been on its way for longer than a head may be."""
+        block = self._parser.open_block
+        if block is not self._seen_block:
+            self._seen_block = block
+            seconds = self.factory.timeouts.request_head
+            self._block_deadline = self.factory.clock.now + seconds if block is not None and seconds else inf
+        return self.factory.clock.previous >= self._block_deadline
+
+    def _tell_last(self) -> None:
+        """Say which request is the last that is served, and close when it has been."""
+        if not self._is_last_known:
+            self._is_last_known = True
+            self.write(h2_frames.goaway(self._last_stream_id, ErrorCode.NO_ERROR))
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if not self._streams and not self._is_lingering:
+            self._say_goodbye(ErrorCode.NO_ERROR)
+
+    def _fail(self, fault: H2ConnectionFault) -> None:
+        """RFC 9113 section 5.4.1."""
+        self.factory.request_refused(self, fault)
+        self._say_goodbye(fault.code)
+
+    def _say_goodbye(self, code: int) -> None:
+        """End the connection with GOAWAY, and let the peer read it: as `H1Connection._linger`."""
+        if self._is_lingering:
+            return
+        if code or not self._is_last_known:
+            self.write(h2_frames.goaway(self._last_stream_id, code))
+        self._flush()
+        self._is_lingering = True
+        self._close_streams()
+        self._wait(LINGER_S)
+        if self._held:
+            self._held = b""
+            self.transport.resumeProducing()
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        if self._is_peer_finished:
+            self._close()
+
+    def _close_streams(self) -> None:
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.closed()
+        self._ready.clear()
+        self._waiting_for_window.clear()
+        self._out.clear()
+        self._out_size = 0
+
+    def _close(self) -> None:
+        """Close when all has been written; a peer that does not read is cut at the write deadline."""
+        self._flush()
+        self._is_lingering = True
+        self._read_deadline = inf
+        seconds = self.factory.timeouts.write
+        self._write_deadline = WriteDeadline(self.factory.clock, seconds, self.transport) if seconds else None
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()

@@ -1,0 +1,613 @@
+"""One stream of HTTP/2: a request, and the channel for its response (RFC 9113 section 5).
+
+It has the stream's half of flow control, both ways. What streams share, the connection's windows, the order in which
+they write and the transport, is `H2Connection`'s. It does not know ASGI.
+
+Content goes out in three steps: the exchange hands it over, it waits here as long as a window or the transport has no
+room, and the connection asks each stream in turn for one frame of it (`write_next`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from http import HTTPStatus
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from daphne_clone.connection.h2_tunnel import H2Tunnel
+from daphne_clone.connection.shared import LINGER_S, MIN_RATE, WriteDeadline
+from daphne_clone.errors import ClientDisconnected, H2StreamFault, RequestRefused
+from daphne_clone.wire import h2_frames
+from daphne_clone.wire.h2_fields import H2HeadEncoder
+from daphne_clone.wire.h2_frames import DATA, END_STREAM, ErrorCode, frame_header
+from daphne_clone.wire.response_head import checked_fields, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from daphne_clone.connection.h2 import H2Connection
+    from daphne_clone.interfaces import Exchange, Field, RequestHead
+
+# Content that waits before the application has to: with a hundred streams, as much as HTTP/1.1's connections have.
+MAX_WAITING = 16_384
+
+# What is read of a body that no application wants before the client is told to stop, as in HTTP/1.1.
+MAX_DISCARDED = 65_536
+
+# Parts of content below this are joined while they wait.
+_JOIN_BELOW = 1_024
+
+# A file is read in pieces of this many octets.
+_FILE_PIECE = 65_536
+
+_HEADERS_END = h2_frames.END_HEADERS
+_HEADERS_END_STREAM = h2_frames.END_HEADERS | END_STREAM
+
+
+class H2Stream:
+    """A stream from its request on; also the `ResponseChannel` of its exchange.
+
+    Args:
+        connection: Whose stream it is.
+        stream_id: Its number.
+        head: The request; None where it has been refused before there was one.
+
+    Attributes:
+        window: Octets of content that the peer takes (RFC 9113 section 5.2); below 0 when it has shrunk its windows.
+        exchange: Who answers; None before, and when that is done.
+        is_request_whole: The peer has ended its side.
+        is_scheduled: The connection is going to ask for a frame.
+    """
+
+    __slots__ = (
+        "_awaits_trailers",
+        "_block",
+        "_connection",
+        "_content",
+        "_declared",
+        "_frames",
+        "_has_body",
+        "_has_response_ended",
+        "_head",
+        "_held",
+        "_is_continue_due",
+        "_is_end_written",
+        "_is_ending",
+        "_is_gone",
+        "_is_held_whole",
+        "_is_reading_paused",
+        "_read_deadline",
+        "_received",
+        "_receive_window",
+        "_resumed",
+        "_trailers",
+        "_tunnel",
+        "_uncredited",
+        "_waiting",
+        "_write_deadline",
+        "client",
+        "exchange",
+        "extensions",
+        "factory",
+        "id",
+        "is_head_sent",
+        "is_peer_trusted",
+        "is_request_whole",
+        "is_scheduled",
+        "is_writing_paused",
+        "scheme",
+        "server",
+        "window",
+    )
+
+    def __init__(self, connection: H2Connection, stream_id: int, head: RequestHead | None, whole: bool) -> None:
+        self._connection = connection
+        self.id = stream_id
+        self.factory = connection.factory
+        self.extensions = connection.extensions
+        self.scheme = connection.scheme
+        self.client = connection.client
+        self.server = connection.server
+        self.is_peer_trusted = connection.is_peer_trusted
+        self.window = connection.initial_window
+        self.exchange: Exchange | None = None
+        self.is_request_whole = whole
+        self.is_head_sent = False
+        self.is_writing_paused = False
+        self.is_scheduled = False
+        self._head = head
+        # The response, as far as it has not been written.
+        self._block: bytes | None = None  # its field block, until it leaves with the first content
+        self._frames = b""  # what goes out before all content
+        self._content: deque[bytes | memoryview] | None = None
+        self._waiting = 0  # octets of it
+        self._is_ending = False  # with it, the response ends
+        self._is_end_written = False
+        self._has_body = True
+        self._awaits_trailers = False
+        self._trailers: bytes | None = None
+        self._has_response_ended = False
+        self._is_gone = False
+        self._write_deadline: WriteDeadline | None = None
+        self._resumed: asyncio.Future[None] | None = None
+        self._tunnel: H2Tunnel | None = None
+        # The request's body. Held is what the exchange does not want yet; neither window is given back for it.
+        self._is_continue_due = False
+        self._held: bytearray | None = None
+        self._is_held_whole = False
+        self._is_reading_paused = False
+        self._read_deadline = inf
+        if not whole:
+            self._receive_window = connection.options.stream_window
+            self._uncredited = 0
+            self._received = 0
+            self._declared = None if head is None else head.content_length
+            if head is not None:
+                self._is_continue_due = head.expects_continue
+                if head.upgrade:
+                    self._is_reading_paused = True  # until there is a session to have it
+                else:
+                    self._wait_for_body()
+
+    # What the connection tells
+
+    def data_received(self, data: bytes, flow_size: int, end_stream: bool) -> None:
+        """Take content of the request.
+
+        Raises:
+            H2StreamFault: It is more than was allowed or announced, or less, or comes behind the end.
+        """
+        if self.is_request_whole or self._is_held_whole:
+            raise H2StreamFault(self.id, ErrorCode.STREAM_CLOSED, "DATA behind the end of the stream")
+        self._receive_window -= flow_size
+        if self._receive_window < 0:
+            raise H2StreamFault(self.id, ErrorCode.FLOW_CONTROL_ERROR, "DATA over the stream's window")
+        size = len(data)
+        self._received += size
+        if self._declared is not None and (
+            self._received > self._declared or (end_stream and self._received < self._declared)
+        ):
+            raise H2StreamFault(self.id, ErrorCode.PROTOCOL_ERROR, "DATA that disagrees with Content-Length")
+        self._is_continue_due = False
+        limit = self.factory.limits.body
+        if 0 < limit < self._received and self.exchange is not None and self._tunnel is None:
+            self._connection.credit(flow_size)
+            self._refuse_rest(RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a body over the limit"))
+            return
+        if self._read_deadline is not inf:
+            # As in HTTP/1.1: stall and trickle in one.
+            self._read_deadline = min(
+                self._read_deadline + size / MIN_RATE, self.factory.clock.now + self.factory.timeouts.request_body
+            )
+        if self._is_reading_paused:
+            if data:
+                if self._held is None:
+                    self._held = bytearray()
+                self._held += data
+            self._credit(flow_size - size, end_stream)  # padding is not kept
+            self._is_held_whole = end_stream
+        else:
+            if data:
+                self._deliver(data)
+            self._credit(flow_size, end_stream)
+            if end_stream:
+                self.request_ended()
+
+    def request_ended(self) -> None:
+        """The peer has ended its side.
+
+        Raises:
+            H2StreamFault: There was less of it than announced.
+        """
+        if self._is_gone:
+            return
+        if self._declared is not None and self._received < self._declared:
+            raise H2StreamFault(self.id, ErrorCode.PROTOCOL_ERROR, "less DATA than Content-Length says")
+        if self._is_reading_paused:
+            self._is_held_whole = True
+            return
+        self.is_request_whole = True
+        self._is_continue_due = False
+        self._read_deadline = inf
+        if self._tunnel is not None:
+            self._tunnel.peer_ended()
+        elif self.exchange is not None:
+            self.exchange.request_ended()
+        if self._has_response_ended:
+            self._connection.remove(self)
+
+    def window_changed(self, increment: int) -> None:
+        """The peer takes more, or, as it has changed its settings, less.
+
+        Raises:
+            H2StreamFault: It is more than a window can be.
+        """
+        self.window += increment
+        if self.window > h2_frames.MAX_WINDOW:
+            raise H2StreamFault(self.id, ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
+        if self._waiting and self.window > 0:
+            self._connection.schedule(self)
+
+    def closed(self) -> None:
+        """The stream is over, and not by us: it was reset, or its connection is lost."""
+        self._let_go()
+        exchange, self.exchange = self.exchange, None
+        if self._tunnel is not None:
+            self._tunnel.lost()
+        elif exchange is not None:
+            exchange.connection_lost()
+
+    def client_closed_writing(self) -> None:
+        """The client has closed its side of the whole connection, and may still read."""
+        if self._tunnel is not None:
+            self._tunnel.peer_ended()
+        elif self.exchange is None:
+            if not self._has_response_ended:
+                return
+            self._connection.remove(self)
+        elif self.is_request_whole:
+            self.exchange.client_closed_writing()
+        else:
+            self._connection.reset(self, ErrorCode.CANCEL)
+            self.closed()
+
+    @property
+    def has_more(self) -> bool:
+        """There is something left to write."""
+        return bool(self._frames or self._waiting or (self._is_ending and not self._has_response_ended))
+
+    @property
+    def is_answering(self) -> bool:
+        """An application has been started for it, and has not ended its response."""
+        return self.exchange is not None and not self._is_ending
+
+    def write_next(self) -> bool:
+        """Write what can be written now, one frame of content at most.
+
+        Returns:
+            Whether there is more that can be written.
+        """
+        connection = self._connection
+        if self._frames:
+            connection.write(self._frames)
+            self._frames = b""
+        content = self._content
+        if content:
+            room = min(self.window, connection.window, connection.max_frame_size)
+            if room <= 0:
+                if self.window > 0:
+                    connection.wait_for_window(self)
+                return False
+            size = self._write_content(content, room)
+            self.window -= size
+            connection.window -= size
+            connection.content_written()
+            self._waiting -= size
+            if self.is_writing_paused and self._waiting <= MAX_WAITING:
+                self._resume_writing()
+            if content:
+                return True
+            if self._has_response_ended:
+                return False  # the application, resumed, has ended it
+        if self._is_ending and not self._has_response_ended:
+            if self._trailers is not None:
+                connection.write(h2_frames.headers(self.id, self._trailers, True, connection.max_frame_size))
+            elif not self._is_end_written:
+                connection.write(frame_header(0, DATA, END_STREAM, self.id))
+            self._response_ended()
+        return False
+
+    # ResponseChannel
+
+    def start_response(self, status: int, headers: Iterable[Field], has_body: bool, trailers: bool) -> int | None:
+        # RFC 9110 section 8.6: no Content-Length in a 204.
+        self._block, length, _ = self._connection.encode(status, headers, status == 204)
+        self._awaits_trailers = trailers
+        self._has_body = has_body
+        return length
+
+    def send_body(self, data: bytes, more: bool) -> None:
+        connection = self._connection
+        block = self._block
+        size = len(data)
+        if (
+            block is not None
+            and not (more or self._awaits_trailers or self._frames or connection.is_writing_paused)
+            and size <= self.window
+            and size <= connection.window
+            and size <= connection.max_frame_size
+            and len(block) <= connection.max_frame_size
+        ):
+            # Most responses: whole, and small. As below, without its questions.
+            self._block = None
+            self.is_head_sent = True
+            if connection.block_prefix:
+                block = connection.take_block_prefix() + block
+            length = len(block)
+            if size:
+                self.window -= size
+                connection.window -= size
+                connection.write(
+                    b"%b%b%b%b"
+                    % (
+                        frame_header(length, h2_frames.HEADERS, _HEADERS_END, self.id),
+                        block,
+                        frame_header(size, DATA, END_STREAM, self.id),
+                        data,
+                    )
+                )
+            else:
+                connection.write(frame_header(length, h2_frames.HEADERS, _HEADERS_END_STREAM, self.id) + block)
+            self._is_ending = True
+            self._response_ended()
+            return
+        if block is not None:
+            self._write_head(block, end_stream=not (size or more or self._awaits_trailers))
+        if data:
+            self._queue(data)
+        if not more and not self._awaits_trailers:
+            self._is_ending = True
+        self._write_on()
+
+    def send_trailers(self, trailers: Iterable[Field], more: bool) -> None:
+        block = b"".join(H2HeadEncoder.write_field(*field) for field in checked_fields(trailers, "headers"))
+        if block and self._has_body:
+            self._trailers = (self._trailers or b"") + block
+        if not more:
+            self._is_ending = True
+            self._write_on()
+
+    async def send_file(self, fileno: int, offset: int, count: int, more: bool) -> None:
+        loop = asyncio.get_running_loop()
+        end = offset + count
+        for start in range(offset, end, _FILE_PIECE):
+            # In a thread: a disk, or a network behind it, may have to be waited for.
+            data = await loop.run_in_executor(None, os.pread, fileno, min(_FILE_PIECE, end - start), start)
+            if len(data) < min(_FILE_PIECE, end - start):
+                raise OSError("the file ended before all of it was sent")
+            if self._is_gone:
+                raise ClientDisconnected("the client went away while a file was sent")
+            self.send_body(data, more=True)
+            if self.is_writing_paused:
+                self._resumed = loop.create_future()
+                await self._resumed
+        if self._is_gone:
+            raise ClientDisconnected("the client went away while a file was sent")
+        if not more:
+            self.send_body(b"", more=False)
+
+    def send_early_hint(self, links: Iterable[bytes]) -> None:
+        self._write_interim(103, checked_fields([(b"link", link) for link in links], "links"))
+
+    def send_continue(self) -> None:
+        if self._is_continue_due and not self.is_head_sent:
+            self._is_continue_due = False
+            self._write_interim(100, [])
+
+    def refuse(self, status: HTTPStatus) -> None:
+        self.exchange = None
+        fields, body = refusal(status)
+        self.start_response(status.value, fields, True, False)
+        self._read_deadline = self.factory.clock.now + LINGER_S
+        self.send_body(b"" if self._head is not None and self._head.method == "HEAD" else body, more=False)
+        if not self._is_gone and not self.is_request_whole and self._has_response_ended:
+            self._connection.reset(self, ErrorCode.NO_ERROR)
+
+    def switch_to_websocket(self, session: Any, key: bytes | None, headers: Iterable[Field]) -> None:  # noqa: ANN401
+        # RFC 8441 section 5: 200 rather than 101, and the stream is the transport.
+        block, _, _ = self._connection.encode(HTTPStatus.OK.value, headers, True)
+        self._write_head(block, end_stream=False)
+        self._write_on()
+        self.exchange = None
+        self._tunnel = tunnel = H2Tunnel(self, session, self._connection.transport)
+        session.makeConnection(tunnel)
+        self.resume_reading()
+        if self._connection.is_draining:
+            session.shutdown_started()
+
+    def pause_reading(self) -> None:
+        self._is_reading_paused = True
+        self._read_deadline = inf
+
+    def resume_reading(self) -> None:
+        if not self._is_reading_paused or self._is_gone:
+            return
+        self._is_reading_paused = False
+        if self._held:
+            held, self._held = bytes(self._held), None
+            self._deliver(held)
+            self._credit(len(held), self._is_held_whole)
+        if self._is_reading_paused:
+            return  # it was enough again
+        if self._is_held_whole:
+            self._is_held_whole = False
+            self.request_ended()
+        elif not self.is_request_whole and self._tunnel is None:
+            self._wait_for_body()
+
+    def abort(self) -> None:
+        if not self._is_gone:
+            self._connection.reset(self, ErrorCode.INTERNAL_ERROR)
+        self.exchange = None
+
+    # For the tunnel
+
+    def send_data(self, data: bytes) -> None:
+        """Send octets of the protocol that has taken the stream over."""
+        if data and not self._is_ending:
+            self._queue(data)
+            self._write_on()
+
+    def end_sending(self) -> None:
+        """Close our side when all has been written."""
+        if not self._is_ending and not self._is_gone:
+            self._is_ending = True
+            self._write_on()
+
+    def linger(self) -> None:
+        """Wait for the peer to close its side as well, but not long, nor for what it says."""
+        self._tunnel = None
+        self._is_reading_paused = False
+        self._read_deadline = self.factory.clock.now + LINGER_S
+        if self._held:
+            held, self._held = self._held, None
+            self._credit(len(held), self._is_held_whole)
+        if self._is_held_whole:
+            self.request_ended()
+
+    def cancel(self) -> None:
+        """Reset the stream, as a connection is reset."""
+        if not self._is_gone:
+            self._connection.reset(self, ErrorCode.CANCEL)
+
+    def getWriteBufferSize(self) -> int:  # the name that WriteDeadline asks a transport by
+        return self._waiting
+
+    # The server's periodic work
+
+    def check_deadlines(self) -> None:
+        """Act on what has waited too long; called about once a second."""
+        clock = self.factory.clock
+        if self._tunnel is None:
+            if not self._waiting:
+                self._write_deadline = None
+            elif self._write_deadline is None:
+                seconds = self.factory.timeouts.write
+                self._write_deadline = WriteDeadline(clock, seconds, self) if seconds else None
+            elif self._write_deadline.is_missed():
+                self._connection.reset(self, ErrorCode.CANCEL)
+                self.closed()
+                return
+        if clock.previous >= self._read_deadline:
+            self._read_deadline = inf
+            if self.exchange is None:
+                self._connection.reset(self, ErrorCode.NO_ERROR)
+            else:
+                self._refuse_rest(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly"))
+
+    # Inside
+
+    def _deliver(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.data_received(data)
+        elif self.exchange is not None:
+            self.exchange.body_received(data)
+        elif self._received > MAX_DISCARDED:
+            self._connection.reset(self, ErrorCode.NO_ERROR)  # RFC 9113 section 8.1: the response is whole already
+
+    def _credit(self, size: int, ended: bool) -> None:
+        """Give ``size`` octets of the windows back; the stream's own in lots, and not where it has ended."""
+        self._connection.credit(size)
+        if ended or self._is_gone:
+            return
+        self._uncredited += size
+        if self._uncredited >= self._connection.options.stream_window // 2:
+            self._connection.write(h2_frames.window_update(self.id, self._uncredited))
+            self._receive_window += self._uncredited
+            self._uncredited = 0
+
+    def _wait_for_body(self) -> None:
+        seconds = self.factory.timeouts.request_body
+        self._read_deadline = self.factory.clock.now + seconds if seconds else inf
+
+    def _refuse_rest(self, refusal: RequestRefused) -> None:
+        assert self.exchange is not None, "who wants no body is told nothing of it"
+        self.factory.request_refused(self, refusal)
+        self.exchange.request_refused(refusal)
+
+    def _write_head(self, block: bytes, *, end_stream: bool) -> None:
+        """Queue the head; with END_STREAM where nothing follows it."""
+        self._block = None
+        self.is_head_sent = True
+        block = self._connection.take_block_prefix() + block
+        self._frames += h2_frames.headers(self.id, block, end_stream, self._connection.max_frame_size)
+        if end_stream:
+            self._is_ending = self._is_end_written = True
+
+    def _write_interim(self, status: int, fields: list[Field]) -> None:
+        block = self._connection.take_block_prefix() + H2HeadEncoder.write_status(status)
+        block += b"".join(H2HeadEncoder.write_field(*field) for field in fields)
+        self._frames += h2_frames.headers(self.id, block, False, self._connection.max_frame_size)
+        self._write_on()
+
+    def _queue(self, data: bytes) -> None:
+        content = self._content
+        if content is None:
+            self._content = content = deque()
+        if content and len(content[-1]) + len(data) <= _JOIN_BELOW:
+            data = b"".join((content.pop(), data))  # many small ones would take more memory than they hold
+        content.append(data)
+        self._waiting += len(data)
+
+    def _write_content(self, content: deque[bytes | memoryview], room: int) -> int:
+        """Write one frame of what waits; returns its size."""
+        parts: list[bytes | memoryview] = []
+        size = 0
+        while content and size < room:
+            part = content.popleft()
+            if len(part) > room - size:
+                part = memoryview(part)
+                content.appendleft(part[room - size :])
+                part = part[: room - size]
+            parts.append(part)
+            size += len(part)
+        ends = not content and self._is_ending and self._trailers is None
+        self._is_end_written = ends
+        header = frame_header(size, DATA, END_STREAM if ends else 0, self.id)
+        self._connection.write(b"".join((header, *parts)))
+        return size
+
+    def _write_on(self) -> None:
+        """Write as much as can be; what is left waits, and so does the application if it is much."""
+        if self._is_gone:
+            return
+        self._connection.schedule(self)
+        if self._waiting > MAX_WAITING and not self.is_writing_paused:
+            self.is_writing_paused = True
+            if self._tunnel is not None:
+                self._tunnel.pause_writing()
+
+    def _resume_writing(self) -> None:
+        self.is_writing_paused = False
+        self._write_deadline = None
+        if self._tunnel is not None:
+            self._tunnel.resume_writing()
+        elif self._resumed is not None:
+            resumed, self._resumed = self._resumed, None
+            if not resumed.done():
+                resumed.set_result(None)
+        elif self.exchange is not None:
+            self.exchange.writing_resumed()
+
+    def _response_ended(self) -> None:
+        """All of the response is written."""
+        self._has_response_ended = True
+        self.exchange = None
+        if self._tunnel is not None:
+            self._tunnel.sending_ended()
+        if self.is_request_whole:
+            self._connection.remove(self)
+        else:
+            # As HTTP/1.1: a body that is on its way is read, rather than taking the answer from a client that is made
+            # to stop. For a while, and not for ever.
+            self.resume_reading()
+
+    def _let_go(self) -> None:
+        """The stream is closed: nothing is written any more, and who waits for that must not wait for ever."""
+        self._is_gone = True
+        self._read_deadline = inf
+        self._write_deadline = None
+        self._frames = b""
+        self._block = None
+        if self._held:
+            self._connection.credit(len(self._held))
+            self._held = None
+        self._content = None
+        self._waiting = 0
+        self.is_writing_paused = False
+        if self._resumed is not None:
+            self._resume_writing()
+
+    removed = _let_go
