@@ -1,6 +1,6 @@
 /* Loads a WebSocket server on 127.0.0.1 from one thread and counts what comes back. Linux (epoll), nothing but libc.
  *
- *     load_ws MODE PORT CONNECTIONS WARM_UP_S SECONDS PLAN
+ *     load_ws MODE PORT CONNECTIONS WARM_UP_S SECONDS ANSWER_TIMEOUT_S PLAN
  *
  * PLAN is written by bench/ws_scenarios.py: the request of the handshake and the frames to send, masked and compressed
  * beforehand, so that this program only copies bytes out and counts frames in. Nothing that arrives is inflated.
@@ -15,21 +15,16 @@
  * input. Between the two lines the server works for what is counted and for nothing else, so the caller can look at its
  * CPU time when the first line comes and when the second does. Exit status: 0, or 1 with a reason on standard error.
  *
- * Every wait has an end: OPEN_LIMIT_S for opening, ANSWER_TIMEOUT_US for each answer, and an alarm for everything.
+ * Every wait has an end: OPEN_LIMIT_S for opening, ANSWER_TIMEOUT_S for each answer, and an alarm for everything.
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "load_figures.h"
 
 enum mode { ECHO, FANOUT, IDLE, CONNECT };
 static const char *const MODES[] = {"echo", "fanout", "idle", "connect"};
@@ -44,8 +39,6 @@ enum state { CLOSED, CONNECTING, HANDSHAKING, OPEN, CLOSING, ENDING };
 
 enum opcode { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
-#define SECOND_US 1000000ull
-#define ANSWER_TIMEOUT_US (5 * SECOND_US) /* as wrk is given */
 #define OPEN_LIMIT_S 60
 #define GO_LIMIT_S 60
 #define TICK_MS 100
@@ -90,37 +83,10 @@ static struct span *frames;
 static uint32_t frame_count;
 
 static int poller;
-static uint64_t now;         /* microseconds, read again after every call that may have waited */
+static uint64_t answer_timeout_us;
 static bool sending;         /* whether an answer is to be followed by the next message */
 static uint32_t outstanding; /* connections with something in flight */
 static uint32_t alive;       /* connections that are not CLOSED */
-
-/* Counted since `reset`. */
-static uint64_t operations, bytes_received, begun_at, errors[ERRORS];
-static double cpu_begun_us;
-static uint32_t latencies[ANSWER_TIMEOUT_US + SECOND_US]; /* how often each number of microseconds was seen */
-
-static void die(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-static uint64_t clock_us(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * SECOND_US + (uint64_t)time.tv_nsec / 1000;
-}
-
-static double cpu_us(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-}
 
 /* ---- one connection: what leaves it ---- */
 
@@ -229,10 +195,7 @@ static void begin_connection(struct connection *c) {
 /* ---- one connection: what arrives ---- */
 
 static void operation_done(struct connection *c) {
-    uint64_t latency = now - c->sent_at;
-    uint64_t last = sizeof latencies / sizeof *latencies - 1;
-    latencies[latency < last ? latency : last]++;
-    operations++;
+    count_operation(now - c->sent_at);
     no_longer_in_flight(c);
 }
 
@@ -394,10 +357,10 @@ static void connected(struct connection *c) {
 
 static void end_those_overdue(void) {
     static uint64_t looked_at;
-    if (now - looked_at < SECOND_US / 4) return;
+    if (now - looked_at < answer_timeout_us / 20) return;
     looked_at = now;
     for (struct connection *c = connections; c < connections + connection_count; c++)
-        if (c->in_flight && now - c->sent_at > ANSWER_TIMEOUT_US) fail(c, E_TIMEOUT);
+        if (c->in_flight && now - c->sent_at > answer_timeout_us) fail(c, E_TIMEOUT);
 }
 
 static void turn(void) {
@@ -415,14 +378,6 @@ static void turn(void) {
         if (c->state != CLOSED && events[i].events & ~(uint32_t)EPOLLOUT) readable(c);
     }
     end_those_overdue();
-}
-
-static void reset(void) {
-    operations = bytes_received = 0;
-    memset(errors, 0, sizeof errors);
-    memset(latencies, 0, sizeof latencies);
-    cpu_begun_us = cpu_us();
-    begun_at = now = clock_us();
 }
 
 static void open_all(void) {
@@ -467,9 +422,9 @@ static bool begin_more(bool first) {
 }
 
 /* Zero seconds: everything is begun once. */
-static void load(uint64_t seconds) {
-    uint64_t end = now + seconds * SECOND_US;
-    sending = seconds > 0;
+static void load(uint64_t duration_us) {
+    uint64_t end = now + duration_us;
+    sending = duration_us > 0;
     bool possible = begin_more(true);
     while ((now < end && possible) || outstanding) {
         turn();
@@ -477,24 +432,6 @@ static void load(uint64_t seconds) {
         if (sending) possible = begin_more(false);
     }
     sending = false;
-}
-
-static unsigned percentile(double part) {
-    uint64_t wanted = (uint64_t)(part * (double)operations), seen = 0;
-    for (size_t i = 0; i < sizeof latencies / sizeof *latencies; i++)
-        if ((seen += latencies[i]) > wanted) return (unsigned)i;
-    return 0;
-}
-
-static void print_figures(void) {
-    printf("{\"requests\": %llu, \"duration_us\": %llu, \"bytes\": %llu, \"p50_us\": %u, \"p99_us\": %u, \"cpu_us\": %.0f, "
-           "\"errors\": {",
-           (unsigned long long)operations, (unsigned long long)(now - begun_at), (unsigned long long)bytes_received,
-           percentile(0.5), percentile(0.99), cpu_us() - cpu_begun_us);
-    for (int i = 0; i < ERRORS; i++)
-        printf("%s\"%s\": %llu", i ? ", " : "", ERROR_NAMES[i], (unsigned long long)errors[i]);
-    puts("}}");
-    fflush(stdout);
 }
 
 /* ---- what the caller hands over ---- */
@@ -531,36 +468,38 @@ static void read_plan(const char *path) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) die("usage: load_ws MODE PORT CONNECTIONS WARM_UP_S SECONDS PLAN");
+    if (argc != 8) die("usage: load_ws MODE PORT CONNECTIONS WARM_UP_S SECONDS ANSWER_TIMEOUT_S PLAN");
     while (mode <= CONNECT && strcmp(argv[1], MODES[mode])) mode++;
     if (mode > CONNECT) die("no such mode: %s", argv[1]);
     server = (struct sockaddr_in){AF_INET, htons((uint16_t)atoi(argv[2])), {htonl(INADDR_LOOPBACK)}, {0}};
     connection_count = (uint32_t)atoi(argv[3]);
-    unsigned warm_up_s = (unsigned)atoi(argv[4]), seconds = (unsigned)atoi(argv[5]);
+    uint64_t warm_up_us = seconds_us(argv[4]), duration_us = seconds_us(argv[5]);
+    answer_timeout_us = seconds_us(argv[6]);
+    if (answer_timeout_us > MAX_ANSWER_TIMEOUT_US) die("no answer is waited for as long as %s s", argv[6]);
     if (connection_count < 1 + (mode == FANOUT)) die("too few connections");
 
-    read_plan(argv[6]);
+    read_plan(argv[7]);
     connections = calloc(connection_count, sizeof *connections);
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (!connections || poller < 0) die("no connections: %s", strerror(errno));
     /* Connections begin at different frames: what one server socket after the other reads is not always the same. */
     for (uint32_t i = 0; i < connection_count; i++) connections[i].next_frame = i % frame_count;
 
-    alarm(OPEN_LIMIT_S + warm_up_s + GO_LIMIT_S);
+    alarm(OPEN_LIMIT_S + (unsigned)(warm_up_us / SECOND_US) + GO_LIMIT_S);
     reset();
     if (mode != CONNECT) open_all();
     if (mode != IDLE) {
         reset();
-        load(warm_up_s);
+        load(warm_up_us);
     }
-    print_figures();
+    print_figures(ERROR_NAMES, ERRORS);
 
     char byte;
     if (read(STDIN_FILENO, &byte, 1) != 1) return 0;
-    alarm(seconds + GO_LIMIT_S);
+    alarm((unsigned)(duration_us / SECOND_US) + GO_LIMIT_S);
     reset();
-    load(seconds);
-    print_figures();
+    load(duration_us);
+    print_figures(ERROR_NAMES, ERRORS);
     while (read(STDIN_FILENO, &byte, 1) > 0) continue;
     return 0;
 }
