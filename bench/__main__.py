@@ -8,20 +8,19 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from bench import environment, load_ws, report
+from bench import environment, generators, report
 from bench.errors import EnvironmentFailed, MeasurementFailed, Unsupported
-from bench.http_scenarios import HttpScenario
+from bench.h2_scenarios import Http2Scenario
 from bench.measure import WARM_UP_S, Bench, estimated_seconds, plan
 from bench.process import Ports
 from bench.results import Results
-from bench.scenarios import SCENARIOS, Scenario
-from bench.servers import BASELINE, OURS, SERVERS, Server
-from bench.ws_scenarios import WebSocketScenario
+from bench.scenarios import BASELINES, SCENARIOS, Scenario
+from bench.servers import BASELINE, HTTP2_BASELINES, OURS, SERVERS, Server
 
 _T = TypeVar("_T")
 _RESULTS = Path(__file__).with_name("results")
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGHUP, _interrupt)
     try:
         server_core, load_core = environment.choose_cores()
-        ws_generator = load_generators(options.scenario)
+        made = generators.prepare(options.scenario)
         programs = environment.prepare(options.python)
         about = _about(options, programs, server_core, load_core)
     except EnvironmentFailed as error:
@@ -51,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The load generator and this process share a core, and while the one works the other waits.
     os.sched_setaffinity(0, {load_core})
 
-    results = Results(about)
+    results = Results(about, BASELINES)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bench = Bench(
             programs=programs,
             checkout=environment.CHECKOUT,
-            ws_generator=ws_generator,
+            generators=made,
             scratch=Path(scratch),
             ports=Ports(),
             server_core=server_core,
@@ -101,15 +100,6 @@ def _measure_all(bench: Bench, options: argparse.Namespace, results: Results) ->
             )
 
 
-def load_generators(scenarios: Sequence[Scenario]) -> Path | None:
-    """Make sure of the load generators that are needed; returns the one for WebSockets."""
-    if any(isinstance(scenario, HttpScenario) for scenario in scenarios):
-        environment.require_wrk()
-    if any(isinstance(scenario, WebSocketScenario) for scenario in scenarios):
-        return load_ws.build()
-    return None
-
-
 def _about(options: argparse.Namespace, programs: Path, server_core: int, load_core: int) -> dict[str, dict[str, str]]:
     names = [server.distribution for server in options.only]
     found = environment.versions(programs, [*names, "uvloop", "httptools", "Twisted"])
@@ -129,11 +119,19 @@ def _about(options: argparse.Namespace, programs: Path, server_core: int, load_c
         "machine": environment.machine(programs),
         "versions": found,
         "commands": {
-            server.name: f"`{server.command.format(bin='bin', port='PORT')}`"
+            server.name: "; ".join(_commands(server, options.scenario))
             + (f" ({server.remark})" if server.remark else "")
             for server in options.only
         },
     }
+
+
+def _commands(server: Server, scenarios: Sequence[Scenario]) -> Iterator[str]:
+    """The command lines that these scenarios take, each once."""
+    ways = {(scenario.tls, isinstance(scenario, Http2Scenario)): None for scenario in scenarios}
+    lines = [server.line(tls=tls, http2=http2) for tls, http2 in ways if server.listen_tls or not tls]
+    for line in dict.fromkeys(lines):
+        yield f"`{line.replace('{bin}', 'bin').replace('{port}', 'PORT')}`"
 
 
 def _write(results: Results, text: str) -> None:
@@ -149,7 +147,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; ends the process with status 2 and a message where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description=f"Compare {OURS} with its peers on this machine; ratios refer to {BASELINE} in the same run.",
+        description=f"Compare {OURS} with its peers on this machine; ratios refer to {BASELINE} in the same run,"
+        f" over HTTP/2 to {HTTP2_BASELINES.requests} and {HTTP2_BASELINES.cpu}.",
     )
     server_names = ", ".join(server.name for server in SERVERS)
     parser.add_argument(
@@ -157,7 +156,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=_servers,
         default=SERVERS,
         metavar="SERVER,...",
-        help=f"servers to measure, of: {server_names}; without {BASELINE} there are no ratios (default: all)",
+        help=f"servers to measure, of: {server_names}; no ratios without those that they refer to (default: all)",
     )
     scenario_names = ", ".join(scenario.name for scenario in SCENARIOS)
     parser.add_argument(
@@ -173,7 +172,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--connections",
         type=_positive,
         default=64,
-        help="connections that ask at once; large answers at most 16, some WebSocket scenarios their own (default: 64)",
+        help="connections that ask at once; large answers at most 16, HTTP/2 and some WebSocket scenarios their own"
+        " (default: 64)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="one round of one second, where not given: to see that all works"

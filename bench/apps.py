@@ -68,6 +68,19 @@ async def large(receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": LARGE})
 
 
+async def one_chunk(receive: Receive, send: Send) -> None:
+    """Answer 16 KiB in one message, its length known."""
+    body = CHUNKS[0]
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [_BINARY, (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
 async def chunks(receive: Receive, send: Send) -> None:
     """Answer 1 MiB in 64 messages of 16 KiB without a length, which the server has to send chunked."""
     await send({"type": "http.response.start", "status": 200, "headers": [_BINARY]})
@@ -128,7 +141,7 @@ def _same(message: Message) -> Message:
     return {"type": "websocket.send", "text": text}
 
 
-_PATHS = {"/hello": hello, "/echo": echo, "/large": large, "/chunks": chunks}
+_PATHS = {"/hello": hello, "/echo": echo, "/16k": one_chunk, "/large": large, "/chunks": chunks}
 _WEBSOCKET_PATHS = {"/ws/echo": ws_echo, "/ws/fanout": ws_fanout}
 
 

@@ -9,6 +9,7 @@ import socket
 from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING
 
+from bench import tls
 from bench.errors import MeasurementFailed
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def check(port: int, scenario: HttpScenario) -> None:
         MeasurementFailed: an answer is wrong or missing, or the connection did not stay open or get closed as asked.
     """
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
+        with _connect(port, scenario) as connection:
             _ask(connection, scenario, serial=0)
             if scenario.keeps_alive:
                 _ask(connection, scenario, serial=1)
@@ -37,23 +38,29 @@ def check(port: int, scenario: HttpScenario) -> None:
         raise MeasurementFailed(f"no valid answer: {type(error).__name__}: {error}") from error
 
 
+def _connect(port: int, scenario: HttpScenario) -> socket.socket:
+    if scenario.tls:
+        return tls.connect(port, timeout_s=_TIMEOUT_S)  # offers nothing by ALPN, as wrk
+    return socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+
+
 def _ask(connection: socket.socket, scenario: HttpScenario, *, serial: int) -> None:
     connection.sendall(scenario.request(serial))
     response = HTTPResponse(connection, method="POST" if scenario.body else "GET")
     with response:
         response.begin()
         body = response.read()
-    complaint = complaint_about(response.status, body, scenario)
+    complaint = complaint_about(response.status, body, scenario.expected)
     if complaint:
         raise MeasurementFailed(complaint)
 
 
-def complaint_about(status: int, body: bytes, scenario: HttpScenario) -> str | None:
+def complaint_about(status: int, body: bytes, expected: bytes) -> str | None:
     """What is wrong with an answer, or ``None``."""
     if status != 200:
         return f"answered {status} instead of 200"
-    if len(body) != len(scenario.expected):
-        return f"answered {len(body):,} bytes instead of {len(scenario.expected):,}"
-    if body != scenario.expected:
+    if len(body) != len(expected):
+        return f"answered {len(body):,} bytes instead of {len(expected):,}"
+    if body != expected:
         return "answered the right number of bytes, but other ones"
     return None

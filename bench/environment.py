@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -87,23 +86,15 @@ def choose_cores() -> tuple[int, int]:
     return cores[-1], cores[0]
 
 
-def require_wrk() -> None:
-    """Make sure that the load generator of the HTTP scenarios is there.
-
-    Raises:
-        EnvironmentFailed: it is not.
-    """
-    if shutil.which("wrk") is None:
-        raise EnvironmentFailed("wrk is not on PATH; on Debian and Ubuntu: apt-get install wrk")
-
-
 def machine(programs: Path) -> dict[str, str]:
-    """What a run was made on: processor, kernel, Python, wrk, the checkout's revision."""
+    """What a run was made on: processor, kernel, Python and its OpenSSL, load generators, the checkout's revision."""
     return {
         "cpu": f"{_cpu_model()}, {os.cpu_count()} cores",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": _run([str(programs / "python"), "-c", "import sys; print(sys.version.split()[0])"], "no Python"),
+        "openssl": _run([str(programs / "python"), "-c", "import ssl; print(ssl.OPENSSL_VERSION)"], "no OpenSSL"),
         "wrk": _first_line(["wrk", "-v"]).partition(" Copyright")[0] or "none",
+        "h2load": _first_line(["h2load", "--version"]) or "none",
         "revision": _first_line(["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"]) or "none",
     }
 

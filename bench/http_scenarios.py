@@ -43,6 +43,8 @@ _CHANGING_HEADERS = (
     (b"Cookie", BROWSER_HEADERS[-1][1].replace(b"482915736044", SERIAL_MARK)),
 )
 
+_CLOSING_HEADERS = (*_SHORT_HEADERS, (b"Connection", b"close"))
+
 _UPLOAD = (b"0123456789abcdef" * 640)[: 10 * 1024]
 
 
@@ -59,6 +61,7 @@ class HttpScenario:
         expected: the response body that counts as right; the status must be 200.
         max_connections: upper bound for ``--connections``, where more would only measure full socket buffers.
         keeps_alive: whether the connection must stay open after the answer; if not, it must be closed.
+        tls: whether all of it goes over TLS.
     """
 
     name: str
@@ -69,7 +72,13 @@ class HttpScenario:
     body: bytes = b""
     max_connections: int = 1024
     keeps_alive: bool = True
+    tls: bool = False
     unit: ClassVar[str] = "req"
+
+    @property
+    def connects_over_tls(self) -> bool:
+        """Whether it is about new TLS connections, which wrk cannot make: see ``load_tls.c``."""
+        return self.tls and not self.keeps_alive
 
     def connections_for(self, asked: int) -> int:
         """How many connections to use where ``asked`` are asked for."""
@@ -108,7 +117,17 @@ HTTP_SCENARIOS = (
         "13 bytes, a new connection for each request",
         "/hello",
         apps.HELLO,
-        headers=(*_SHORT_HEADERS, (b"Connection", b"close")),
+        headers=_CLOSING_HEADERS,
         keeps_alive=False,
+    ),
+    HttpScenario("tls-hello", "as hello, over TLS", "/hello", apps.HELLO, tls=True),
+    HttpScenario(
+        "tls-connect",
+        "as connect, over TLS: a full handshake for each request",
+        "/hello",
+        apps.HELLO,
+        headers=_CLOSING_HEADERS,
+        keeps_alive=False,
+        tls=True,
     ),
 )

@@ -9,15 +9,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import check, load, load_ws, procfs, ws_check
-from bench.errors import MeasurementFailed
+from bench import check, h2_check, load, load_h2, load_tls, load_ws, procfs, ws_check
+from bench.errors import MeasurementFailed, Unsupported
+from bench.h2_scenarios import Http2Scenario
 from bench.http_scenarios import HttpScenario
 from bench.process import Ports, open_files, running
 
 if TYPE_CHECKING:
+    from bench.generators import Generators
     from bench.scenarios import Scenario
     from bench.servers import Server
     from bench.ws_scenarios import WebSocketScenario
@@ -68,7 +71,6 @@ class Bench:
 
     Attributes:
         programs: directory of the environment's programs.
-        ws_generator: the program that ``load_ws.build`` has made; ``None`` without WebSocket scenarios.
         scratch: directory for what the load generators read.
         connections: how many connections ask at once, where the scenario does not say it.
         seconds: length of one measurement.
@@ -76,7 +78,7 @@ class Bench:
 
     programs: Path
     checkout: Path
-    ws_generator: Path | None
+    generators: Generators
     scratch: Path
     ports: Ports
     server_core: int
@@ -90,13 +92,18 @@ class Bench:
         Raises:
             MeasurementFailed: see there.
         """
+        if scenario.tls and not server.listen_tls:
+            raise Unsupported("has no option for TLS", "no TLS")
         port = self.ports.take()
+        argv = server.argv(self.programs, port, tls=scenario.tls, http2=isinstance(scenario, Http2Scenario))
         with (
             open_files(scenario.connections_for(self.connections) + _OTHER_FILES),
-            running(server, programs=self.programs, checkout=self.checkout, port=port, core=self.server_core) as root,
+            running(argv, programs=self.programs, checkout=self.checkout, port=port, core=self.server_core) as root,
         ):
             if isinstance(scenario, HttpScenario):
                 return self._requests(root, port, scenario)
+            if isinstance(scenario, Http2Scenario):
+                return self._streams(root, port, scenario)
             ws_check.check(port, scenario)
             if scenario.mode == "idle":
                 return self._idle(root, port, scenario)
@@ -104,12 +111,25 @@ class Bench:
 
     def _requests(self, root: int, port: int, scenario: HttpScenario) -> Sample:
         request_file = self.scratch / f"{scenario.name}.http"
-        request_file.write_bytes(scenario.template())
         connections = scenario.connections_for(self.connections)
+        if scenario.connects_over_tls:
+            assert self.generators.tls is not None, "built for every run that has such scenarios"
+            run = partial(load_tls.run, self.generators.tls, port, scenario, request_file, connections=connections)
+        else:
+            request_file.write_bytes(scenario.template())
+            run = partial(load.run, port, request_file, connections=connections, tls=scenario.tls)
         check.check(port, scenario)
-        load.run(port, request_file, connections=connections, seconds=WARM_UP_S)
+        run(seconds=WARM_UP_S)
         before = self._look(root)
-        result = load.run(port, request_file, connections=connections, seconds=self.seconds)
+        result = run(seconds=self.seconds)
+        return self._sample(root, before, result)
+
+    def _streams(self, root: int, port: int, scenario: Http2Scenario) -> Sample:
+        log_file = self.scratch / f"{scenario.name}.tsv"
+        h2_check.check(port, scenario)
+        load_h2.run(port, scenario, log_file, seconds=WARM_UP_S)
+        before = self._look(root)
+        result = load_h2.run(port, scenario, log_file, seconds=self.seconds)
         return self._sample(root, before, result)
 
     def _messages(self, root: int, port: int, scenario: WebSocketScenario) -> Sample:
@@ -143,11 +163,11 @@ class Bench:
         )
 
     def _generating(self, port: int, scenario: WebSocketScenario) -> AbstractContextManager[load_ws.Generator]:
-        assert self.ws_generator is not None, "built for every run that has WebSocket scenarios"
+        assert self.generators.ws is not None, "built for every run that has WebSocket scenarios"
         plan_file = self.scratch / f"{scenario.name}.plan"
         plan_file.write_bytes(scenario.plan())
         return load_ws.generating(
-            self.ws_generator,
+            self.generators.ws,
             plan_file,
             mode=scenario.mode,
             port=port,

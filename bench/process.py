@@ -13,16 +13,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from bench import procfs
 from bench.errors import MeasurementFailed, Unsupported
-
-if TYPE_CHECKING:
-    from bench.servers import Server
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
@@ -77,10 +74,11 @@ def open_files(wanted: int) -> Iterator[None]:
 
 
 @contextmanager
-def running(server: Server, *, programs: Path, checkout: Path, port: int, core: int) -> Iterator[int]:
-    """Run ``server`` on ``core`` for as long as the block lasts.
+def running(argv: Sequence[str], *, programs: Path, checkout: Path, port: int, core: int) -> Iterator[int]:
+    """Run a server on ``core`` for as long as the block lasts.
 
     Args:
+        argv: its command line, for ``port``.
         programs: directory of the environment's programs.
         checkout: directory that ``bench.apps`` and ``daphne_clone`` are imported from.
 
@@ -103,7 +101,7 @@ def running(server: Server, *, programs: Path, checkout: Path, port: int, core: 
         try:
             with _on_core(core):
                 process = subprocess.Popen(
-                    server.argv(programs, port),
+                    argv,
                     cwd=checkout,
                     env=environment,
                     stdin=subprocess.DEVNULL,

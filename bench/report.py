@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from bench.h2_scenarios import Http2Scenario
 from bench.http_scenarios import HttpScenario
 from bench.results import GENERATOR_BOUND_SHARE, NOISY_SHARE, Results, Summary
-from bench.servers import BASELINE
+from bench.servers import BASELINE, HTTP2_BASELINES
 from bench.ws_scenarios import WebSocketScenario
 
 if TYPE_CHECKING:
@@ -45,18 +46,25 @@ def render(results: Results, servers: Sequence[Server], scenarios: Sequence[Scen
     if results.interrupted:
         parts.append("**The run was interrupted: what is missing was not measured.**")
     http = [scenario for scenario in scenarios if isinstance(scenario, HttpScenario)]
+    http2 = [scenario for scenario in scenarios if isinstance(scenario, Http2Scenario)]
     idle = [scenario for scenario in scenarios if isinstance(scenario, WebSocketScenario) and scenario.mode == "idle"]
-    sending = [scenario for scenario in scenarios if scenario not in (*http, *idle)]
+    sending = [scenario for scenario in scenarios if scenario not in (*http, *http2, *idle)]
     overviews: tuple[tuple[str, Sequence[Scenario], Callable[[Summary], str]], ...] = (
-        ("CPU time a request, as a ratio to {} (lower is better)", http, _cpu_ratio),
-        ("Requests a second, as a ratio to {} (higher is better)", http, _requests_ratio),
-        ("CPU time a WebSocket message, as a ratio to {} (lower is better)", sending, _cpu_ratio),
-        ("WebSocket messages a second, as a ratio to {} (higher is better)", sending, _requests_ratio),
-        ("Memory of a WebSocket connection, as a ratio to {} (lower is better)", idle, _memory_ratio),
+        (f"CPU time a request, as a ratio to {BASELINE} (lower is better)", http, _cpu_ratio),
+        (f"Requests a second, as a ratio to {BASELINE} (higher is better)", http, _requests_ratio),
+        (f"CPU time an HTTP/2 request, as a ratio to {HTTP2_BASELINES.cpu} (lower is better)", http2, _cpu_ratio),
+        (
+            f"HTTP/2 requests a second, as a ratio to {HTTP2_BASELINES.requests} (higher is better)",
+            http2,
+            _requests_ratio,
+        ),
+        (f"CPU time a WebSocket message, as a ratio to {BASELINE} (lower is better)", sending, _cpu_ratio),
+        (f"WebSocket messages a second, as a ratio to {BASELINE} (higher is better)", sending, _requests_ratio),
+        (f"Memory of a WebSocket connection, as a ratio to {BASELINE} (lower is better)", idle, _memory_ratio),
     )
     for title, told, cell in overviews:
         if told:
-            parts += [f"## {title.format(BASELINE)}", _overview(results, servers, told, cell)]
+            parts += [f"## {title}", _overview(results, servers, told, cell)]
     for scenario in scenarios:
         columns = _columns(scenario)
         rows = [_row(results, scenario.name, server.name, columns) for server in servers]
@@ -81,12 +89,15 @@ def _columns(scenario: Scenario) -> tuple[_Column, ...]:
             (f"CPU µs/{unit}", lambda summary: f"{summary.cpu_us:,.1f}"),
             ("errors", lambda summary: f"{summary.errors:,}"),
         )
+    to_requests, to_cpu = "ratio", "ratio"
+    if isinstance(scenario, Http2Scenario):
+        to_requests, to_cpu = f"to {HTTP2_BASELINES.requests}", f"to {HTTP2_BASELINES.cpu}"
     columns: tuple[_Column, ...] = (
         (f"{unit}/s", lambda summary: _bounded(summary.requests_bound, f"{summary.requests_per_s:,.0f}")),
-        ("ratio", _requests_ratio),
+        (to_requests, _requests_ratio),
         (f"CPU µs/{unit}", lambda summary: f"{summary.cpu_us:,.1f}"),
         ("±", lambda summary: _spread(summary, summary.cpu_spread)),
-        ("ratio", lambda summary: _ratio(summary.cpu_ratio)),
+        (to_cpu, _cpu_ratio),
         ("p50 ms", lambda summary: f"{summary.p50_ms:.2f}"),
         ("p99 ms", lambda summary: f"{summary.p99_ms:.2f}"),
         ("memory MB", lambda summary: f"{summary.memory_bytes / 1e6:.1f}"),
@@ -98,6 +109,8 @@ def _columns(scenario: Scenario) -> tuple[_Column, ...]:
     )
     if isinstance(scenario, HttpScenario):
         return (*columns, ("wrk core", _generator_share), *errors_and_remarks)
+    if isinstance(scenario, Http2Scenario):
+        return (*columns, ("h2load core", _generator_share), *errors_and_remarks)
     received: _Column = (f"bytes/{unit}", lambda summary: f"{summary.message_bytes or 0:,.0f}")
     return (*columns, ("load core", _generator_share), received, *errors_and_remarks)
 
@@ -174,7 +187,8 @@ def _legend() -> str:
         "Medians over the rounds; a ratio is the median of the ratios within each round; ± is half the distance between"
         ' the rounds\' extremes. "generator-bound": the load generator used more than '
         f"{GENERATOR_BOUND_SHARE:.0%} of its core, so the server could have answered more (>=). Where that holds for "
-        f"{BASELINE}, ratios of requests a second are upper bounds (<=), or tell nothing where it holds for both (?). "
+        "the server that ratios of requests a second refer to, they are upper bounds (<=), or tell nothing where it"
+        " holds for both (?). "
         f"\"noisy\": something else used more than {NOISY_SHARE:.0%} of the server's or the generator's core. "
         "Memory is the proportional set size of the process tree after the load, WebSocket connections still open."
     )

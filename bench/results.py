@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.servers import BASELINE
+from bench.servers import Baselines
 
 if TYPE_CHECKING:
     from bench.measure import Sample
@@ -26,7 +26,7 @@ class Summary:
         cpu_spread: half the distance between the smallest and the largest CPU time a request, as a part of the median.
         requests_ratio: median over the rounds of this server's figure divided by the baseline's in the same round;
             ``None`` without a baseline.
-        cpu_ratio: the same for CPU time a request.
+        cpu_ratio: the same for CPU time a request, whose baseline may be another server.
         connection_bytes: memory of an idle connection, ``None`` where it was not measured; likewise
             ``connection_spread`` and ``connection_ratio``, which are to it what the other two are to CPU time.
         errors: of all rounds together.
@@ -80,6 +80,7 @@ class Results:
 
     Attributes:
         about: what the run was made with: machine, settings, versions; goes into the report as it is.
+        baselines: by scenario, the servers that ratios refer to, where they are not the usual one.
         samples: by scenario, server and round.
         failures: by scenario and server, why there are no figures.
         labels: by scenario and server, what a table says of a failure.
@@ -87,6 +88,7 @@ class Results:
     """
 
     about: dict[str, dict[str, str]]
+    baselines: Mapping[str, Baselines] = field(default_factory=dict)
     samples: dict[tuple[str, str], dict[int, Sample]] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     labels: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -100,20 +102,25 @@ class Results:
         self.failures[scenario, server] = reason
         self.labels[scenario, server] = label
 
+    def baselines_of(self, scenario: str) -> Baselines:
+        return self.baselines.get(scenario, Baselines())
+
     def summary(self, scenario: str, server: str) -> Summary | None:
         """The medians of one cell; ``None`` if it failed or was never measured."""
         by_round = self._valid(scenario, server)
         if not by_round:
             return None
         samples = list(by_round.values())
-        baseline = self._valid(scenario, BASELINE)
+        baselines = self.baselines_of(scenario)
+        baseline = self._valid(scenario, baselines.requests)
+        cpu_baseline = self._valid(scenario, baselines.cpu)
 
         def middle(figure: Callable[[Sample], float]) -> float:
             return median(figure(sample) for sample in samples)
 
-        def ratio(figure: Callable[[Sample], float | None]) -> float | None:
+        def ratio(figure: Callable[[Sample], float | None], to: Mapping[int, Sample]) -> float | None:
             # Round against round: the two were measured within seconds, so a change of the machine's speed cancels out.
-            pairs = [(figure(sample), figure(baseline[n])) for n, sample in by_round.items() if n in baseline]
+            pairs = [(figure(sample), figure(to[n])) for n, sample in by_round.items() if n in to]
             ratios = [ours / theirs for ours, theirs in pairs if ours is not None and theirs is not None]
             return median(ratios) if ratios else None
 
@@ -131,14 +138,14 @@ class Results:
             server_share=middle(lambda sample: sample.server_share),
             generator_share=_generator_share(by_round),
             foreign_share=middle(lambda sample: sample.foreign_share),
-            requests_ratio=ratio(lambda sample: sample.requests_per_s),
-            cpu_ratio=ratio(lambda sample: sample.cpu_us),
+            requests_ratio=ratio(lambda sample: sample.requests_per_s, baseline),
+            cpu_ratio=ratio(lambda sample: sample.cpu_us, cpu_baseline),
             rounds=len(samples),
             baseline_bound=bool(baseline) and _generator_share(baseline) > GENERATOR_BOUND_SHARE,
             message_bytes=median(message) if message else None,
             connection_bytes=median(connection) if connection else None,
             connection_spread=_spread(connection) if connection else None,
-            connection_ratio=ratio(lambda sample: sample.connection_bytes),
+            connection_ratio=ratio(lambda sample: sample.connection_bytes, baseline),
         )
 
     def _valid(self, scenario: str, server: str) -> dict[int, Sample]:

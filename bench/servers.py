@@ -8,9 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.tls import CERTIFICATE, KEY
+
 BASELINE = "uvicorn"
-"""The server that all ratios refer to."""
+"""The server that ratios refer to, where nothing else is said."""
 OURS = "daphne-clone"
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """The servers that the ratios of a scenario refer to."""
+
+    requests: str = BASELINE
+    cpu: str = BASELINE
+
+
+HTTP2_BASELINES = Baselines(requests="hypercorn", cpu="granian")
+"""uvicorn does not speak HTTP/2. Hypercorn is what a Python application is usually served with then; Granian, in
+Rust, says how little CPU time it can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,63 +35,96 @@ class Server:
     Attributes:
         name: what ``--only`` and the report call it.
         distribution: the package whose version is reported.
-        command: words of the command line; ``{bin}`` is the environment's directory of programs, ``{port}`` the port.
+        command: words of the command line; ``{bin}`` is the environment's directory of programs, ``{port}`` the port,
+            and ``{listen}`` stands for the words of the next three.
+        listen: where it listens, in the clear.
+        listen_tls: where it listens with TLS, whose files are ``{key}`` and ``{certificate}``; ``""`` if it cannot.
+        http2: what else HTTP/2 takes.
         remark: what the reader has to know about these settings.
     """
 
     name: str
     distribution: str
     command: str
+    listen: str = ""
+    listen_tls: str = ""
+    http2: str = ""
     remark: str = ""
 
-    def argv(self, programs: Path, port: int) -> list[str]:
-        """The command line for ``port`` with the programs of one environment."""
-        return [word.format(bin=programs, port=port) for word in self.command.split()]
+    def line(self, *, tls: bool = False, http2: bool = False) -> str:
+        """The command line, its places still to be filled."""
+        words = [self.listen_tls if tls else self.listen, self.http2 if http2 else ""]
+        return self.command.replace("{listen}", " ".join(filter(None, words)))
 
+    def argv(self, programs: Path, port: int, *, tls: bool = False, http2: bool = False) -> list[str]:
+        """The command line for ``port`` with the programs of one environment, to be run in the checkout."""
+        places = {"bin": programs, "port": port, "key": _KEY, "certificate": _CERTIFICATE}
+        return [word.format(**places) for word in self.line(tls=tls, http2=http2).split()]
+
+
+# Relative, so that the report reads the same everywhere and no path can hold what is special in an endpoint string.
+_KEY, _CERTIFICATE = (path.relative_to(Path(__file__).parents[1]) for path in (KEY, CERTIFICATE))
 
 SERVERS = (
     Server(
         OURS,
         "daphne-clone",
-        "{bin}/python -m daphne_clone -b 127.0.0.1 -p {port} --no-access-log --loop uvloop bench.apps:app",
+        "{bin}/python -m daphne_clone {listen} --no-access-log --loop uvloop bench.apps:app",
+        listen="-b 127.0.0.1 -p {port}",
+        listen_tls="-e ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
     ),
     Server(
         BASELINE,
         "uvicorn",
-        "{bin}/uvicorn --host 127.0.0.1 --port {port} --loop uvloop --http httptools --ws websockets-sansio"
-        " --no-access-log --log-level warning bench.apps:app",
-        "uvicorn[standard], whose own choice websockets-sansio is",
+        "{bin}/uvicorn {listen} --loop uvloop --http httptools --ws websockets-sansio --no-access-log"
+        " --log-level warning bench.apps:app",
+        listen="--host 127.0.0.1 --port {port}",
+        listen_tls="--host 127.0.0.1 --port {port} --ssl-keyfile {key} --ssl-certfile {certificate}",
+        remark="uvicorn[standard], whose own choice websockets-sansio is",
     ),
     Server(
         "granian",
         "granian",
-        "{bin}/granian --interface asgi --host 127.0.0.1 --port {port} --workers 1 --runtime-threads 1 --loop uvloop"
-        " --no-access-log --log-level warning bench.apps:app",
-        "Rust; a parent process and one worker with several threads",
+        "{bin}/granian --interface asgi {listen} --workers 1 --runtime-threads 1 --loop uvloop --no-access-log"
+        " --log-level warning bench.apps:app",
+        listen="--host 127.0.0.1 --port {port}",
+        listen_tls="--host 127.0.0.1 --port {port} --ssl-keyfile {key} --ssl-certificate {certificate}",
+        remark="Rust; a parent process and one worker with several threads",
     ),
     Server(
         "fastpysgi",
         "fastpysgi",
-        "{bin}/fastpysgi --host 127.0.0.1 --port {port} bench.apps:app",
-        "C, on a libuv loop of its own: uvloop does not apply; has no access log",
+        "{bin}/fastpysgi {listen} bench.apps:app",
+        listen="--host 127.0.0.1 --port {port}",
+        remark="C, on a libuv loop of its own: uvloop does not apply; has no access log",
     ),
     Server(
         "gunicorn",
         "gunicorn",
-        "{bin}/gunicorn -k asgi -w 1 --asgi-loop uvloop -b 127.0.0.1:{port} --log-level warning --no-control-socket"
+        "{bin}/gunicorn -k asgi -w 1 --asgi-loop uvloop {listen} --log-level warning --no-control-socket"
         " bench.apps:app",
-        "asgi worker with its Python parser (gunicorn_h1c is an extra); access log off by default; master and worker",
+        listen="-b 127.0.0.1:{port}",
+        listen_tls="-b 127.0.0.1:{port} --keyfile {key} --certfile {certificate}",
+        http2="--http-protocols h2,h1 --http2-cleartext prior-knowledge",
+        remark="asgi worker with its Python parser (gunicorn_h1c is an extra); access log off by default; master and"
+        " worker",
     ),
     Server(
         "hypercorn",
         "hypercorn",
-        "{bin}/hypercorn --worker-class uvloop --workers 1 -b 127.0.0.1:{port} --log-level warning bench.apps:app",
-        "access log off by default; a parent process and one worker; closes a connection after 1,000 requests",
+        "{bin}/hypercorn --worker-class uvloop --workers 1 {listen} --log-level warning bench.apps:app",
+        listen="-b 127.0.0.1:{port}",
+        listen_tls="-b 127.0.0.1:{port} --keyfile {key} --certfile {certificate}",
+        http2="-c bench/hypercorn.toml",
+        remark="access log off by default; a parent process and one worker; closes a connection after 1,000 requests,"
+        " but not over HTTP/2, because h2load does not open another one",
     ),
     Server(
         "daphne",
         "daphne",
-        "{bin}/daphne --verbosity 0 -b 127.0.0.1 -p {port} bench.apps:app",
-        "on Twisted's asyncio reactor; cannot use uvloop; verbosity 0 turns the access log off; no lifespan",
+        "{bin}/daphne --verbosity 0 {listen} bench.apps:app",
+        listen="-b 127.0.0.1 -p {port}",
+        listen_tls="-e ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
+        remark="on Twisted's asyncio reactor; cannot use uvloop; verbosity 0 turns the access log off; no lifespan",
     ),
 )

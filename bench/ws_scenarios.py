@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bench import ws_frames
 
@@ -46,6 +46,7 @@ class WebSocketScenario:
     deflate: bool = False
     connections: int | None = None
     unit: str = "msg"
+    tls: ClassVar[bool] = False
 
     @property
     def path(self) -> str:

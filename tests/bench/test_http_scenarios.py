@@ -34,7 +34,7 @@ def ask(path: str, body: bytes = b"") -> tuple[int, bytes, int]:
 @pytest.mark.parametrize("scenario", HTTP_SCENARIOS, ids=lambda scenario: scenario.name)
 def test_application_gives_the_expected_answer(scenario: HttpScenario) -> None:
     status, body, _ = ask(scenario.path, scenario.body)
-    assert check.complaint_about(status, body, scenario) is None
+    assert check.complaint_about(status, body, scenario.expected) is None
 
 
 def test_chunks_are_64_messages_with_content() -> None:
@@ -92,8 +92,10 @@ def test_upload_is_10_kib_with_its_length() -> None:
 
 
 def test_connect_asks_for_the_connection_to_be_closed() -> None:
-    assert b"\r\nConnection: close\r\n" in BY_NAME["connect"].request()
-    assert [scenario.name for scenario in HTTP_SCENARIOS if not scenario.keeps_alive] == ["connect"]
+    closing = [scenario for scenario in HTTP_SCENARIOS if not scenario.keeps_alive]
+    assert [scenario.name for scenario in closing] == ["connect", "tls-connect"]
+    assert all(b"\r\nConnection: close\r\n" in scenario.request() for scenario in closing)
+    assert [scenario.name for scenario in HTTP_SCENARIOS if scenario.connects_over_tls] == ["tls-connect"]
 
 
 @pytest.mark.parametrize(
@@ -105,4 +107,4 @@ def test_connect_asks_for_the_connection_to_be_closed() -> None:
     ],
 )
 def test_wrong_answers_are_complained_about(status: int, body: bytes, complaint: str) -> None:
-    assert check.complaint_about(status, body, BY_NAME["hello"]) == complaint
+    assert check.complaint_about(status, body, BY_NAME["hello"].expected) == complaint

@@ -17,7 +17,6 @@ import pytest
 from bench import procfs
 from bench.errors import MeasurementFailed, Unsupported
 from bench.process import Ports, open_files, running
-from bench.servers import Server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pins processes and reads Linux's /proc")
 
@@ -38,15 +37,12 @@ if os.fork() == 0:
 """
 
 
-def server(directory: Path, script: str) -> Server:
+def start(directory: Path, script: str) -> AbstractContextManager[int]:
     file = directory / "server.py"
     file.write_text(script)
-    return Server("fake", "fake", f"{sys.executable} {file} {{port}}")
-
-
-def start(directory: Path, script: str) -> AbstractContextManager[int]:
-    core = min(os.sched_getaffinity(0))
-    return running(server(directory, script), programs=directory, checkout=directory, port=Ports().take(), core=core)
+    core, port = min(os.sched_getaffinity(0)), Ports().take()
+    argv = [sys.executable, str(file), str(port)]
+    return running(argv, programs=directory, checkout=directory, port=port, core=core)
 
 
 def has_ended(pid: int) -> bool:
@@ -96,11 +92,10 @@ def test_failed_start_is_told_with_the_last_output(tmp_path: Path) -> None:
 
 
 def test_missing_program_is_told(tmp_path: Path) -> None:
-    missing = Server("missing", "missing", "{bin}/missing")
     core = min(os.sched_getaffinity(0))
     with (
         pytest.raises(MeasurementFailed, match="cannot be started"),
-        running(missing, programs=tmp_path, checkout=tmp_path, port=1, core=core),
+        running([str(tmp_path / "missing")], programs=tmp_path, checkout=tmp_path, port=1, core=core),
     ):
         pytest.fail("there is nothing to start")
 
