@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest
 from bench.check import check
 from bench.errors import MeasurementFailed
 from bench.http_scenarios import HTTP_SCENARIOS
+from tests.bench.tls_servers import Answering, conversing
 
 BY_NAME = {scenario.name: scenario for scenario in HTTP_SCENARIOS}
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!"
@@ -74,3 +76,23 @@ def test_nobody_listening_is_a_failure() -> None:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(MeasurementFailed, match="ConnectionRefusedError"):
             check(unused.getsockname()[1], BY_NAME["hello"])
+
+
+def test_right_answers_over_tls_pass(tls_context: ssl.SSLContext) -> None:
+    with conversing(Answering(tls_context, GOOD, GOOD)) as port:
+        check(port, BY_NAME["tls-hello"])
+    with conversing(Answering(tls_context, GOOD)) as port:
+        check(port, BY_NAME["tls-connect"])
+
+
+def test_wrong_answer_over_tls_is_a_failure(tls_context: ssl.SSLContext) -> None:
+    with (
+        conversing(Answering(tls_context, GOOD.replace(b"200", b"503"))) as port,
+        pytest.raises(MeasurementFailed, match="answered 503 instead of 200"),
+    ):
+        check(port, BY_NAME["tls-hello"])
+
+
+def test_server_in_the_clear_is_a_failure_where_tls_is_asked_for() -> None:
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port, pytest.raises(MeasurementFailed, match="SSLError"):
+        check(port, BY_NAME["tls-hello"])

@@ -10,7 +10,7 @@ import pytest
 from bench import report
 from bench.measure import Sample
 from bench.results import Results
-from bench.scenarios import SCENARIOS
+from bench.scenarios import BASELINES, SCENARIOS
 from bench.servers import SERVERS
 
 SAMPLE = Sample(
@@ -152,6 +152,31 @@ def test_kinds_are_not_mixed_in_the_overviews() -> None:
         assert cells_of(text, heading, "granian") == {"server": "granian", column: "-"}
     assert {"req/s", "wrk core"} < cells_of(text, "hello", "uvicorn").keys()
     assert "bytes/req" not in text
+
+
+def test_http2_ratios_refer_to_a_server_of_python_and_to_one_of_rust() -> None:
+    found = Results({}, BASELINES)
+    found.add("h2-hello", "hypercorn", 0, replace(SAMPLE, requests_per_s=500, cpu_us=100))
+    found.add("h2-hello", "granian", 0, replace(SAMPLE, requests_per_s=5000, cpu_us=10, generator_share=0.95))
+    found.add("h2-hello", "daphne-clone", 0, replace(SAMPLE, requests_per_s=4000, cpu_us=15))
+    servers = [server for server in SERVERS if server.name in ("daphne-clone", "hypercorn", "granian")]
+    text = report.render(found, servers, [BY_NAME["h2-hello"], HELLO])
+    row = cells_of(text, "h2-hello", "daphne-clone")
+    assert (row["req/s"], row["to hypercorn"]) == ("4,000", "8.00")
+    assert (row["CPU µs/req"], row["to granian"], row["h2load core"]) == ("15.0", "1.50", "50%")
+    assert cells_of(text, "h2-hello", "granian")["to hypercorn"] == ">= 10.00"
+    assert cells_of(text, "HTTP/2 requests a second", "hypercorn") == {"server": "hypercorn", "h2-hello": "1.00"}
+    assert cells_of(text, "CPU time an HTTP/2 request", "hypercorn") == {"server": "hypercorn", "h2-hello": "10.00"}
+    assert cells_of(text, "CPU time a request", "hypercorn") == {"server": "hypercorn", "hello": "-"}
+
+
+def test_ratio_is_left_out_where_its_own_baseline_is_missing() -> None:
+    found = Results({}, BASELINES)
+    found.add("h2-hello", "daphne-clone", 0, SAMPLE)
+    found.add("h2-hello", "granian", 0, SAMPLE)
+    summary = found.summary("h2-hello", "daphne-clone")
+    assert summary is not None
+    assert (summary.requests_ratio, summary.cpu_ratio) == (None, 1.0)
 
 
 def test_what_a_server_does_not_have_is_told_in_its_cells() -> None:
