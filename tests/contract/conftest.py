@@ -7,53 +7,22 @@ client that knows the rules, and by `session`, one that sends whatever octets a 
 
 from __future__ import annotations
 
-import ast
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_websocket
 
-from tests.support.http1 import Client, Connection, Field, Response
+from tests.support.app_side import AppSide
+from tests.support.h2_exchanges import Client as H2Client
+from tests.support.http1 import Client, Connection, Field
 from tests.support.server_process import ServerProcess
 from tests.support.ws_client import Session, handshake
 
 _keys = itertools.count()
-
-
-class AppSide:
-    """What the application tells about the test's own requests."""
-
-    def __init__(self, server: ServerProcess, key: str) -> None:
-        self._client = Client(server.address)
-        self.key = key
-
-    def path(self, name: str, query: str | int = "") -> str:
-        """The target that runs an application of tests/support/apps.py."""
-        return f"/{name}/{self.key}" + (f"?{query}" if query != "" else "")
-
-    def script(self, *steps: object) -> str:
-        """The target that has the application do these steps; see `script` in tests/support/apps.py."""
-        return self.path("script", quote(repr(list(steps))))
-
-    def noted(self, count: int = 0) -> list[object]:
-        """The application's notes; waits until there are ``count`` at least."""
-        notes = ast.literal_eval(self._client_request("noted", count).body.decode())
-        assert len(notes) >= count, f"{len(notes)} notes where {count} were to come: {notes}"
-        return notes
-
-    def release(self) -> None:
-        """Let the application go on."""
-        self._client_request("release", "")
-
-    def _client_request(self, name: str, query: str | int) -> Response:
-        with Connection(self._client.address, timeout_s=12) as connection:
-            connection.send(f"GET {self.path(name, query)} HTTP/1.1\r\nHost: tests\r\n\r\n".encode())
-            return connection.read_response()
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +32,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
         yield process
 
 
-@pytest.fixture(params=[Client], ids=["h1"])
-def client(request: pytest.FixtureRequest, server: ServerProcess) -> Client:
-    made: Client = request.param(server.address)
+@pytest.fixture(params=[Client, H2Client], ids=["h1", "h2"])
+def client(request: pytest.FixtureRequest, server: ServerProcess) -> Client | H2Client:
+    made: Client | H2Client = request.param(server.address)
     return made
 
 
@@ -105,4 +74,4 @@ def session(server: ServerProcess) -> Iterator[Callable[..., Session]]:
 
 @pytest.fixture
 def app(server: ServerProcess) -> AppSide:
-    return AppSide(server, f"k{next(_keys)}")
+    return AppSide(server.address, f"k{next(_keys)}")
