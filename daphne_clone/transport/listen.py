@@ -1,15 +1,16 @@
 """Turn an endpoint string into a listening port on the loop's own transports, or on Twisted's where only it can.
 
-The strings are those of ``twisted.internet.endpoints.serverFromString``. This module knows neither what the factory
-builds nor which options of ours became the string.
+The strings are those of ``twisted.internet.endpoints.serverFromString``, and ``https:`` in front of one that the loop
+carries: TLS with the certificates that the caller has, where ``ssl:`` names files of its own. This module knows neither
+what the factory builds nor which options of ours became the string.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from twisted.python.systemd import ListenFDs
 
 from daphne_clone.errors import ListenError
 from daphne_clone.transport import sockets, tls
-from daphne_clone.transport.ports import LoopPort, ReactorPort, telling_of
+from daphne_clone.transport.ports import LoopPort, ReactorPort, Security, telling_of
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory, IReactorCore
@@ -43,6 +44,26 @@ _PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _ALIASES: Final = {"tls": "ssl"}
 
+# In front of a string: the connections are under TLS.
+SECURED: Final = "https:"
+
+
+@dataclass(frozen=True, slots=True)
+class TLSOptions:
+    """What TLS needs besides an endpoint's string.
+
+    Attributes:
+        context: For ``https:`` endpoints; None where there are no certificates.
+        key_password: Opens the keys of ``ssl:`` endpoints, if they are under one.
+        handshake_timeout_s: What a peer has for its handshake, from the start of its connection.
+        plain_factory: Makes the protocols of connections that begin in plain text, as HTTP does; None: they are closed.
+    """
+
+    context: tls.RenewableContext | None = None
+    key_password: str | None = None
+    handshake_timeout_s: float = tls.HANDSHAKE_TIMEOUT_S
+    plain_factory: IProtocolFactory | None = None
+
 
 async def listen(
     description: str,
@@ -53,6 +74,7 @@ async def listen(
     backlog: int = DEFAULT_BACKLOG,
     unix_socket_permissions: int | None = None,
     proxy_protocol: ProxyProtocol | None = None,
+    tls_options: TLSOptions | None = None,
 ) -> LoopPort | ReactorPort:
     """Listen as an endpoint string says: `open_port`, which see, and its ``start()`` in one step."""
     port = await open_port(
@@ -63,6 +85,7 @@ async def listen(
         backlog=backlog,
         unix_socket_permissions=unix_socket_permissions,
         proxy_protocol=proxy_protocol,
+        tls_options=tls_options,
     )
     await port.start()
     return port
@@ -77,6 +100,7 @@ async def open_port(
     backlog: int = DEFAULT_BACKLOG,
     unix_socket_permissions: int | None = None,
     proxy_protocol: ProxyProtocol | None = None,
+    tls_options: TLSOptions | None = None,
 ) -> LoopPort | ReactorPort:
     """Do all that listening as an endpoint string says may fail at, but do not listen yet.
 
@@ -93,30 +117,63 @@ async def open_port(
         backlog: Completed connections the kernel may queue; the string's own ``backlog=`` goes before it.
         unix_socket_permissions: For ``unix:`` without ``mode=``; 0o666 when None.
         proxy_protocol: Connections begin with a PROXY header; only on the loop's own transports. None for none.
+        tls_options: For the endpoints with TLS; None is the defaults.
 
     Raises:
         ListenError: With the description and what is wrong with it, or the system's reason; so does ``start()``.
     """
     with telling_of(description):
-        kind, options = parse(description)
+        is_secured = description.startswith(SECURED)
+        kind, options = parse(description.removeprefix(SECURED))
         if kind not in _PARAMETERS:
-            if proxy_protocol is not None:
+            if is_secured or proxy_protocol is not None:
                 # Of Twisted's, only `haproxy:` reads the header, and that from whoever connects.
                 kinds = ", ".join((*_PARAMETERS, *_ALIASES))
-                raise ListenError(f"--proxy-protocol goes with the endpoints {kinds} only")
+                raise ListenError(
+                    f"{SECURED if is_secured else '--proxy-protocol'} goes with the endpoints {kinds} only"
+                )
             return _port_of_reactor(description, factory, reactor, loop)
         queue = _number(options, "backlog", 1, 2**31 - 1, default=backlog)
+        tls_options = TLSOptions() if tls_options is None else tls_options
+        # Before the socket is bound: who waits for the port to open must not meet a server that fails after it.
+        context = _context(kind, options, is_secured, tls_options)
         opened = await _OPEN[kind](options, loop, _mode(options, unix_socket_permissions))
         return LoopPort(
             description,
             opened.listener,
             factory,
             loop,
-            context=opened.context,
+            security=None
+            if context is None
+            else Security(context, tls_options.handshake_timeout_s, tls_options.plain_factory),
             file=opened.file,
             backlog=queue,
             proxy_protocol=proxy_protocol,
         )
+
+
+def _context(
+    kind: str, options: Mapping[str, str], is_secured: bool, tls_options: TLSOptions
+) -> tls.RenewableContext | None:
+    if kind == "ssl":
+        if is_secured:
+            raise ListenError(f"ssl: has a certificate of its own; expected another endpoint behind {SECURED}")
+        private_key = options.get("privateKey", "server.pem")
+        return tls.RenewableContext(
+            functools.partial(
+                tls.server_context,
+                private_key=private_key,
+                certificate=options.get("certKey", private_key),
+                extra_chain=options.get("extraCertChain"),
+                password=tls_options.key_password,
+                method=options.get("sslmethod"),
+                dh_parameters=options.get("dhParameters"),
+                authorities=options.get("caCertsDir"),
+            )
+        )
+    if is_secured and tls_options.context is None:
+        raise ListenError(f"{SECURED} needs a certificate (--ssl-certfile)")
+    return tls_options.context if is_secured else None
 
 
 def _port_of_reactor(
@@ -184,7 +241,6 @@ class _Opened:
 
     listener: socket.socket
     file: sockets.SocketFile | None = None
-    context: ssl.SSLContext | None = None
 
 
 async def _open_tcp(options: Mapping[str, str], loop: asyncio.AbstractEventLoop, _mode: int) -> _Opened:
@@ -193,22 +249,6 @@ async def _open_tcp(options: Mapping[str, str], loop: asyncio.AbstractEventLoop,
 
 async def _open_tcp6(options: Mapping[str, str], loop: asyncio.AbstractEventLoop, _mode: int) -> _Opened:
     return await _bind(options, loop, socket.AF_INET6, "::")
-
-
-async def _open_ssl(options: Mapping[str, str], loop: asyncio.AbstractEventLoop, mode: int) -> _Opened:
-    # Before the port is bound: who waits for the port to open must not meet a server that fails after it.
-    private_key = options.get("privateKey", "server.pem")
-    context = tls.server_context(
-        private_key=private_key,
-        certificate=options.get("certKey", private_key),
-        extra_chain=options.get("extraCertChain"),
-        method=options.get("sslmethod"),
-        dh_parameters=options.get("dhParameters"),
-        ca_directory=options.get("caCertsDir"),
-    )
-    opened = await _open_tcp(options, loop, mode)
-    opened.context = context
-    return opened
 
 
 async def _open_unix(options: Mapping[str, str], _loop: asyncio.AbstractEventLoop, mode: int) -> _Opened:
@@ -250,7 +290,7 @@ async def _open_systemd(options: Mapping[str, str], _loop: asyncio.AbstractEvent
 _OPEN: Final = {
     "tcp": _open_tcp,
     "tcp6": _open_tcp6,
-    "ssl": _open_ssl,
+    "ssl": _open_tcp,
     "unix": _open_unix,
     "fd": _open_fd,
     "systemd": _open_systemd,

@@ -6,8 +6,9 @@ Who accepts. On uvloop, the loop does (``create_server``): in C, and with no des
 what waits, so that it neither spins nor stops. On asyncio we do: its own accept loop tries ``backlog`` times for each
 wake-up, and with no descriptor left logs a traceback for each try (measured: 875 in five seconds with a backlog of
 100); and in 3.11 a connection accepted in the iteration in which its server is closed is dropped (``Server._attach``
-asserts). Accepting is a dozen lines, and ``stopListening`` needs them anyway. Where the PROXY protocol is spoken, we
-accept on both: its header has to be read before the loop reads anything.
+asserts). Accepting is a dozen lines, and ``stopListening`` needs them anyway. Where the PROXY protocol or TLS is
+spoken, we accept on both loops: what a connection begins with has to be looked at before the loop reads anything, and a
+context that was made anew has to be the next connection's.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
@@ -28,6 +29,7 @@ from zope.interface import implementer
 
 from daphne_clone.errors import ListenError
 from daphne_clone.transport import tls
+from daphne_clone.transport.peek import Patience, peek
 from daphne_clone.transport.proxied import HeaderReader
 from daphne_clone.transport.sockets import SocketFile, address_of
 from daphne_clone.transport.stream import LoopTransport, TLSLoopTransport
@@ -47,12 +49,23 @@ _ACCEPTS_PER_WAKE_UP: Final = 64
 _ACCEPT_RETRY_S: Final = 1.0
 
 
-class _TLSArguments(TypedDict, total=False):
-    """What the loops want to be told of TLS; they refuse the timeouts where there is none."""
+# What is left for handshakes when the port stops, in seconds: two round trips on a bad line.
+_STOP_TIMEOUT_S: Final = 2.0
 
-    ssl: ssl.SSLContext
-    ssl_handshake_timeout: float
-    ssl_shutdown_timeout: float
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How a port speaks TLS.
+
+    Attributes:
+        context: Whose current context the next connection takes.
+        handshake_timeout_s: What a peer has for its handshake, its first octet included.
+        plain_factory: Makes the protocols of connections that begin in plain text; None: they fail as handshakes do.
+    """
+
+    context: tls.RenewableContext
+    handshake_timeout_s: float = tls.HANDSHAKE_TIMEOUT_S
+    plain_factory: IProtocolFactory | None = None
 
 
 @implementer(IListeningPort)
@@ -64,7 +77,7 @@ class LoopPort:
         listener: A bound, non-blocking stream socket; the port closes it.
         factory: Builds a protocol for each connection.
         loop: The loop that accepts and carries.
-        context: Speak TLS with it; None for plain connections.
+        security: Speak TLS; None for plain connections.
         file: The socket's file, to be removed when the port stops; None where there is none of ours.
         backlog: How many completed connections the kernel may queue.
         proxy_protocol: Each connection begins with a PROXY header, in front of TLS; None for none.
@@ -77,7 +90,7 @@ class LoopPort:
         factory: IProtocolFactory,
         loop: asyncio.AbstractEventLoop,
         *,
-        context: ssl.SSLContext | None,
+        security: Security | None,
         file: SocketFile | None,
         backlog: int,
         proxy_protocol: ProxyProtocol | None = None,
@@ -89,15 +102,12 @@ class LoopPort:
         self._file = file
         self._backlog = backlog
         self._host = address_of(listener.getsockname())
-        self._make_transport = functools.partial(LoopTransport if context is None else TLSLoopTransport, factory, loop)
-        self._tls_arguments: _TLSArguments = {}
-        if context is not None:
-            self._tls_arguments = {
-                "ssl": context,
-                "ssl_handshake_timeout": tls.HANDSHAKE_TIMEOUT_S,
-                "ssl_shutdown_timeout": tls.SHUTDOWN_TIMEOUT_S,
-            }
+        self._security = security
+        self._make_transport = functools.partial(LoopTransport if security is None else TLSLoopTransport, factory, loop)
         self._headers = HeaderReader(description, loop, proxy_protocol) if proxy_protocol is not None else None
+        self._patience: Patience | None = None
+        if security is not None:
+            self._patience = Patience(loop, security.handshake_timeout_s, _STOP_TIMEOUT_S)
         self._server: asyncio.AbstractServer | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._handovers: set[asyncio.Task[None]] = set()
@@ -113,12 +123,13 @@ class LoopPort:
         self._factory.doStart()
         try:
             with telling_of(self.description):
-                if isinstance(self._loop, asyncio.SelectorEventLoop) or self._headers is not None:
+                is_looked_at = self._headers is not None or self._security is not None
+                if isinstance(self._loop, asyncio.SelectorEventLoop) or is_looked_at:
                     self._listener.listen(self._backlog)
                     self._loop.add_reader(self._listener.fileno(), self._accept_ready)
                 else:
                     self._server = await self._loop.create_server(
-                        self._make_transport, sock=self._listener, backlog=self._backlog, **self._tls_arguments
+                        self._make_transport, sock=self._listener, backlog=self._backlog
                     )
         except BaseException:
             self._close()
@@ -145,7 +156,7 @@ class LoopPort:
 
         Returns:
             Fires when each of these connections has its protocol. Over TLS that is after the handshake, at most
-            ``tls.HANDSHAKE_TIMEOUT_S`` from now, and behind the PROXY protocol a second later.
+            two seconds from now, and behind the PROXY protocol a second later.
         """
         if self._stopped is None:
             self._stopped = self._stop()
@@ -158,6 +169,11 @@ class LoopPort:
         return self._host
 
     # Ours
+
+    @property
+    def context(self) -> tls.RenewableContext | None:
+        """What TLS is spoken with; None for plain connections."""
+        return None if self._security is None else self._security.context
 
     def _stop(self) -> Deferred[None]:
         if not self._listening:
@@ -181,6 +197,8 @@ class LoopPort:
         self._close()
         if self._headers is not None:
             self._headers.stop_soon()
+        if self._patience is not None:
+            self._patience.end_soon()
         if not self._handovers:
             self._factory.doStop()
             return succeed(None)
@@ -234,13 +252,37 @@ class LoopPort:
         try:
             if self._headers is not None:
                 make_transport = functools.partial(make_transport, await self._headers.ends_of(connection, peer))
-            await self._loop.connect_accepted_socket(make_transport, connection, **self._tls_arguments)
+            if self._security is None:
+                await self._loop.connect_accepted_socket(make_transport, connection)
+            else:
+                await self._hand_over_secured(connection, make_transport, self._security)
         except OSError as error:  # a handshake that failed or took too long, a peer that is gone: all the peer's doing
             connection.close()
             _log.debug("{description}: a connection was not made: {error}", description=self.description, error=error)
         except asyncio.CancelledError:
             connection.close()
             raise
+
+    async def _hand_over_secured(
+        self, connection: socket.socket, make_transport: functools.partial[LoopTransport], security: Security
+    ) -> None:
+        assert self._patience is not None, "it goes with the security"
+        async with self._patience():
+            if security.plain_factory is not None:
+                # A TLS record begins with its type, 22 (RFC 8446 section 5.1); a request in plain text with a letter.
+                first = await peek(connection, self._loop, 1)
+                if first.isalpha():
+                    ends = make_transport.args[2:]
+                    make_transport = functools.partial(LoopTransport, security.plain_factory, self._loop, *ends)
+                    await self._loop.connect_accepted_socket(make_transport, connection)
+                    return
+            await self._loop.connect_accepted_socket(
+                make_transport,
+                connection,
+                ssl=security.context.current,
+                ssl_handshake_timeout=security.handshake_timeout_s,
+                ssl_shutdown_timeout=tls.SHUTDOWN_TIMEOUT_S,
+            )
 
 
 @implementer(IListeningPort)

@@ -37,6 +37,7 @@ from zope.interface import implementer
 from daphne_clone.transport import sendfile
 from daphne_clone.transport.flow import WriteFlow, drop
 from daphne_clone.transport.sockets import RESET_ON_CLOSE, address_of
+from daphne_clone.transport.tls_session import TLSSession
 
 _log = Logger()
 
@@ -326,7 +327,16 @@ class LoopTransport(WriteFlow):
 class TLSLoopTransport(LoopTransport):  # type: ignore[override]  # as getPeer and getHost of LoopTransport
     """A connection under TLS; the handshake is over before the protocol is built."""
 
-    __slots__ = ()
+    __slots__ = ("_session",)
+
+    @property
+    def session(self) -> TLSSession:
+        """What the handshake has agreed on; to be asked for before the connection ends, and made only then."""
+        try:
+            return self._session
+        except AttributeError:
+            self._session: TLSSession = TLSSession(self.ssl_object)
+            return self._session
 
     @property
     def ssl_object(self) -> ssl.SSLObject:

@@ -78,7 +78,7 @@ def test_a_key_that_does_not_fit_is_refused(project):
     with project.runserver(*files, "--ssl-keyfile", str(project.directory / "key.pem"), wait=False) as server:
         assert server.wait() == 1
         assert "CommandError: TLS cannot be used" in server.log
-        assert "key values mismatch" in server.log
+        assert "it is the key of another certificate" in server.log
 
 
 def test_without_the_package_it_is_said_what_to_install(project):

@@ -81,7 +81,7 @@ def test_a_description_with_wrong_parameters_is_refused(description, complaint):
         ("fd:fileno=x", "fileno=x cannot be used"),
         ("fd:", "fileno is missing"),
         ("systemd:domain=INET", "expected one of index and name"),
-        ("ssl:0:privateKey=/nowhere.pem", "/nowhere.pem: no such file or directory"),
+        ("ssl:0:privateKey=/nowhere.pem", r"/nowhere.pem: expected a file in PEM \(no such file or directory\)"),
         ("nonsense:1", "(?i)unknown endpoint type"),
         ("haproxy:", "."),
     ],

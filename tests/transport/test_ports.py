@@ -95,7 +95,7 @@ def test_a_port_that_cannot_start_leaves_nothing(run, tmp_path, monkeypatch):
             listener,
             factory,
             loop if run.kind == "asyncio" else Loop(),
-            context=None,
+            security=None,
             file=ports.SocketFile(path, status.st_dev, status.st_ino),
             backlog=1,
         )

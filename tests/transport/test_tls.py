@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
-from daphne_clone.errors import ListenError
+from daphne_clone.errors import ListenError, UnusableFile
 from daphne_clone.transport import tls
+from tests.support.certificates import Authority, pem_of
 from tests.support.streams import write_certificate
 
 
@@ -20,8 +21,13 @@ def pair(tmp_path):
     return {"private_key": str(key), "certificate": str(certificate)}
 
 
-def shake_hands(server, client):
-    """Return the client's session after a handshake in memory, or raise what either side raised."""
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+def shake_hands(server, client, name="127.0.0.1"):
+    """Return version, protocol and certificate as the client sees them, or raise what either side raised."""
     ours, theirs = socket.socketpair()
     failures = []
 
@@ -35,9 +41,10 @@ def shake_hands(server, client):
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        with client.wrap_socket(theirs, server_hostname="127.0.0.1") as connected:
+        with client.wrap_socket(theirs, server_hostname=name) as connected:
             connected.send(b"x")
-            return connected.version(), connected.selected_alpn_protocol()
+            certificate = connected.getpeercert(binary_form=True)
+            return connected.version(), connected.selected_alpn_protocol(), certificate
     finally:
         thread.join()
         if failures:
@@ -55,7 +62,7 @@ def test_the_defaults_are_today_s(pair):
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_NONE
     assert context.options & ssl.OP_NO_COMPRESSION
-    version, alpn = shake_hands(context, trusting(pair))
+    version, alpn, _ = shake_hands(context, trusting(pair))
     assert (version, alpn) == ("TLSv1.3", "http/1.1")
 
 
@@ -70,40 +77,66 @@ def test_an_old_method_is_refused(pair):
         tls.server_context(**pair, method="SSLv3_METHOD")
 
 
-@pytest.mark.parametrize("name", ["private_key", "certificate", "extra_chain", "dh_parameters"])
+@pytest.mark.parametrize("name", ["private_key", "certificate", "extra_chain", "dh_parameters", "authorities"])
 def test_a_missing_file_is_named(pair, name):
-    with pytest.raises(ListenError, match="/nowhere/it.pem: no such file or directory"):
+    with pytest.raises(UnusableFile, match=r"/nowhere/it.pem: .*\(no such file or directory\)") as raised:
         tls.server_context(**{**pair, name: "/nowhere/it.pem"})
+    assert (raised.value.parameter, raised.value.path) == (name, "/nowhere/it.pem")
 
 
-def test_files_that_are_no_pem_are_named(pair, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("private_key", "a private key in PEM"),
+        ("certificate", "a certificate in PEM"),
+        ("dh_parameters", "Diffie-Hellman parameters in PEM"),
+        ("authorities", "certificates in PEM"),
+    ],
+)
+def test_a_file_that_is_no_pem_is_named(pair, tmp_path, name, expected):
     bad = tmp_path / "bad.pem"
     bad.write_text("nothing")
-    with pytest.raises(ListenError, match=f"{bad} with .*: expected a certificate and its key in PEM"):
-        tls.server_context(private_key=pair["private_key"], certificate=str(bad))
-    with pytest.raises(ListenError, match=f"{bad}: expected Diffie-Hellman parameters in PEM"):
-        tls.server_context(**pair, dh_parameters=str(bad))
+    with pytest.raises(UnusableFile, match=f"{bad}: expected {expected}") as raised:
+        tls.server_context(**{**pair, name: str(bad)})
+    assert raised.value.parameter == name
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("certificate", "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"),
+        ("certificate", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"),
+        ("private_key", "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n"),
+    ],
+)
+def test_pem_that_holds_something_else_is_refused(pair, tmp_path, name, text):
+    bad = tmp_path / "bad.pem"
+    bad.write_text(text)
+    with pytest.raises(UnusableFile, match="bad.pem"):
+        tls.server_context(**{**pair, name: str(bad)})
 
 
 def test_a_key_of_another_certificate_is_refused(pair, tmp_path):
     other_key, _ = write_certificate(tmp_path, "other")
-    with pytest.raises(ListenError, match="other.key: .*key values mismatch"):
+    with pytest.raises(UnusableFile, match="other.key: .*it is the key of another certificate") as raised:
         tls.server_context(private_key=str(other_key), certificate=pair["certificate"])
+    assert raised.value.parameter == "private_key"
 
 
-def test_a_key_under_a_passphrase_is_refused_without_asking(pair, tmp_path):
-    with open(pair["private_key"], "rb") as file:
-        key = serialization.load_pem_private_key(file.read(), None)
-    locked = tmp_path / "locked.key"
-    locked.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"secret"),
-        )
-    )
-    with pytest.raises(ListenError, match="is protected by a passphrase"):
-        tls.server_context(private_key=str(locked), certificate=pair["certificate"])
+def test_a_key_under_a_passphrase_is_opened_with_it_and_refused_without(authority):
+    files = authority.sign("locked", password="secret")
+    named = {"private_key": files.key, "certificate": files.certificate}
+    with pytest.raises(UnusableFile, match=f"{files.key}: .*it is protected by a passphrase"):
+        tls.server_context(**named)
+    with pytest.raises(UnusableFile, match=f"{files.key}: .*the password does not open it") as raised:
+        tls.server_context(**named, password="wrong")
+    assert "wrong" not in str(raised.value)
+    context = tls.server_context(**named, password="secret")
+    assert shake_hands(context, authority.client_context())[0] == "TLSv1.3"
+
+
+def test_a_password_that_no_key_asks_for_does_no_harm(pair):
+    assert tls.server_context(**pair, password="secret")
 
 
 def test_one_file_may_hold_key_and_certificate(pair, tmp_path):
@@ -138,7 +171,7 @@ def test_clients_must_show_a_certificate_when_there_is_something_to_check_it_wit
     authorities.mkdir()
     client_key, client_certificate = write_certificate(tmp_path, "client")
     (authorities / "client.pem").write_bytes(client_certificate.read_bytes())
-    context = tls.server_context(**pair, method="TLSv1_2_METHOD", ca_directory=str(authorities))
+    context = tls.server_context(**pair, method="TLSv1_2_METHOD", authorities=str(authorities))
     client = trusting(pair)
     with pytest.raises(OSError, match="(?i)certificate|handshake|reset"):
         shake_hands(context, client)
@@ -147,8 +180,132 @@ def test_clients_must_show_a_certificate_when_there_is_something_to_check_it_wit
 
 
 def test_a_directory_without_certificates_is_named(pair, tmp_path):
-    with pytest.raises(ListenError, match=f"{tmp_path}: no .pem file"):
-        tls.server_context(**pair, ca_directory=str(tmp_path))
-    (tmp_path / "bad.pem").write_text("nothing")
-    with pytest.raises(ListenError, match="bad.pem: expected certificates in PEM"):
-        tls.server_context(**pair, ca_directory=str(tmp_path))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UnusableFile, match=f"{empty}: .*no .pem file") as raised:
+        tls.server_context(**pair, authorities=str(empty))
+    assert raised.value.parameter == "authorities"
+
+
+def test_clients_may_show_a_certificate_but_not_a_bad_one(pair, authority, tmp_path):
+    context = tls.server_context(**pair, authorities=authority.file, verify_mode=ssl.CERT_OPTIONAL)
+    client = trusting(pair)
+    assert shake_hands(context, client)[0] == "TLSv1.3"
+    own = authority.sign("client")
+    client.load_cert_chain(own.certificate, own.key)
+    assert shake_hands(context, client)[0] == "TLSv1.3"
+    (tmp_path / "others").mkdir()
+    stranger = Authority(tmp_path / "others").sign("client")
+    client.load_cert_chain(stranger.certificate, stranger.key)
+    with pytest.raises(OSError, match="(?i)certificate|alert|reset"):
+        shake_hands(context, client)
+
+
+# Versions and ciphers
+
+
+def test_a_minimum_version_is_held(pair):
+    client = trusting(pair)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert shake_hands(tls.server_context(**pair), client)[0] == "TLSv1.2"
+    with pytest.raises(OSError, match="(?i)version|unsupported|reset"):
+        shake_hands(tls.server_context(**pair, minimum_version=ssl.TLSVersion.TLSv1_3), client)
+
+
+def test_ciphers_are_chosen_and_unknown_ones_refused(pair):
+    context = tls.server_context(**pair, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
+    old = {each["name"] for each in context.get_ciphers() if each["protocol"] != "TLSv1.3"}
+    assert old == {"ECDHE-ECDSA-AES128-GCM-SHA256"}
+    with pytest.raises(ListenError, match="no cipher is called 'NONSENSE'"):
+        tls.server_context(**pair, ciphers="NONSENSE")
+
+
+def test_protocols_are_offered_in_their_order(pair):
+    client = trusting(pair)
+    client.set_alpn_protocols(["http/1.1", "h2"])
+    assert shake_hands(tls.server_context(**pair, alpn=["h2", "http/1.1"]), client)[1] == "h2"
+    assert shake_hands(tls.server_context(**pair, alpn=["http/1.1"]), client)[1] == "http/1.1"
+    assert shake_hands(tls.server_context(**pair, alpn=["other"]), client)[1] is None
+
+
+# Several certificates
+
+
+def shown(server, client, name):
+    """The certificate that a client is shown who asks for a name."""
+    client.check_hostname = False
+    return ssl.DER_cert_to_PEM_cert(shake_hands(server, client, name)[2])
+
+
+@pytest.fixture
+def chosen(authority):
+    """The context of three certificates, and what is shown to whom."""
+    contexts = {}
+    for name, hosts in {
+        "first": ["www.example.org"],
+        "second": ["*.example.org", "www.example.org"],
+        "third": ["a.example.org", "example.net"],
+    }.items():
+        files = authority.sign(name, hosts)
+        contexts[name] = tls.server_context(private_key=files.key, certificate=files.certificate)
+    context = tls.choosing_by_name(list(contexts.values()))
+    by_certificate = {each.certificate: name for name, each in contexts.items()}
+    return lambda name: by_certificate[shown(context, authority.client_context(), name)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("www.example.org", "first"),
+        ("WWW.Example.ORG", "first"),
+        ("b.example.org", "second"),
+        ("a.example.org", "third"),
+        ("example.net", "third"),
+        ("example.org", "first"),
+        ("a.b.example.org", "first"),
+        ("elsewhere.example", "first"),
+        (None, "first"),
+    ],
+)
+def test_the_certificate_is_chosen_by_the_name_asked_for(chosen, asked, expected):
+    assert chosen(asked) == expected
+
+
+def test_one_certificate_is_not_chosen_from(pair):
+    context = tls.server_context(**pair)
+    assert tls.choosing_by_name([context]) is context
+    assert context.sni_callback is None
+
+
+def test_the_chain_goes_with_the_certificate(tmp_path):
+    root = Authority(tmp_path, "root")
+    files = Authority(tmp_path, "intermediate", issuer=root).sign("leaf")
+    context = tls.server_context(private_key=files.key, certificate=files.certificate)
+    assert shake_hands(context, root.client_context())[0] == "TLSv1.3"
+    assert context.certificate == pem_of(files.certificate)[0]
+
+
+# Renewal
+
+
+def test_a_context_is_made_anew_from_files_that_have_changed(authority):
+    files = authority.sign("one", file="server")
+    renewable = tls.RenewableContext(lambda: tls.server_context(private_key=files.key, certificate=files.certificate))
+    before = renewable.current
+    authority.sign("two", file="server")
+    renewable.renew()
+    assert renewable.current is not before
+    now = shown(renewable.current, authority.client_context(), None)
+    assert now == pem_of(files.certificate)[0] != before.certificate
+
+
+def test_a_context_stays_when_its_files_cannot_be_used(authority):
+    files = authority.sign("one", file="server")
+    renewable = tls.RenewableContext(lambda: tls.server_context(private_key=files.key, certificate=files.certificate))
+    before = renewable.current
+    authority.sign("two", file="other")
+    os.replace(files.certificate.replace("server", "other"), files.certificate)  # and its key is not there yet
+    with pytest.raises(UnusableFile, match="another certificate"):
+        renewable.renew()
+    assert renewable.current is before
+    assert shake_hands(before, authority.client_context())[0] == "TLSv1.3"
