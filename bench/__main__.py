@@ -129,9 +129,11 @@ def _about(options: argparse.Namespace, programs: Path, server_core: int, load_c
 def _commands(server: Server, scenarios: Sequence[Scenario]) -> Iterator[str]:
     """The command lines that these scenarios take, each once."""
     ways = {(scenario.tls, isinstance(scenario, Http2Scenario)): None for scenario in scenarios}
-    lines = [server.line(tls=tls, http2=http2) for tls, http2 in ways if server.listen_tls or not tls]
-    for line in dict.fromkeys(lines):
-        yield f"`{line.replace('{bin}', 'bin').replace('{port}', 'PORT')}`"
+    lines = [
+        server.argv(Path("bin"), "PORT", tls=tls, http2=http2) for tls, http2 in ways if server.listen_tls or not tls
+    ]
+    for line in dict.fromkeys(map(" ".join, lines)):
+        yield f"`{line}`"
 
 
 def _write(results: Results, text: str) -> None:

@@ -108,7 +108,8 @@ def _columns(scenario: Scenario) -> tuple[_Column, ...]:
         ("remarks", lambda summary: ", ".join(_remarks(summary))),
     )
     if isinstance(scenario, HttpScenario):
-        return (*columns, ("wrk core", _generator_share), *errors_and_remarks)
+        generator = "load core" if scenario.connects_over_tls else "wrk core"
+        return (*columns, (generator, _generator_share), *errors_and_remarks)
     if isinstance(scenario, Http2Scenario):
         return (*columns, ("h2load core", _generator_share), *errors_and_remarks)
     received: _Column = (f"bytes/{unit}", lambda summary: f"{summary.message_bytes or 0:,.0f}")

@@ -51,15 +51,12 @@ class Server:
     http2: str = ""
     remark: str = ""
 
-    def line(self, *, tls: bool = False, http2: bool = False) -> str:
-        """The command line, its places still to be filled."""
-        words = [self.listen_tls if tls else self.listen, self.http2 if http2 else ""]
-        return self.command.replace("{listen}", " ".join(filter(None, words)))
-
-    def argv(self, programs: Path, port: int, *, tls: bool = False, http2: bool = False) -> list[str]:
+    def argv(self, programs: Path, port: int | str, *, tls: bool = False, http2: bool = False) -> list[str]:
         """The command line for ``port`` with the programs of one environment, to be run in the checkout."""
+        words = [self.listen_tls if tls else self.listen, self.http2 if http2 else ""]
+        line = self.command.replace("{listen}", " ".join(words))
         places = {"bin": programs, "port": port, "key": _KEY, "certificate": _CERTIFICATE}
-        return [word.format(**places) for word in self.line(tls=tls, http2=http2).split()]
+        return [word.format(**places) for word in line.split()]
 
 
 # Relative, so that the report reads the same everywhere and no path can hold what is special in an endpoint string.
