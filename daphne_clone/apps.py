@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 from django.apps import AppConfig
 from django.core import checks
 
@@ -12,6 +15,18 @@ from daphne_clone.checks import check_daphne_installed
 # would otherwise install one that runserver cannot use. The server itself, which nearly every other command of
 # manage.py can do without, would take 0.2 s of each of them.
 reactor.install()
+
+
+def _has_daphne() -> bool:
+    if "daphne" in sys.modules:
+        return True
+    found = importlib.util.find_spec("daphne")
+    return found is not None and found.has_location  # a mere directory of that name has none
+
+
+# channels.testing imports daphne.testing, whatever a project wants of it.
+if not _has_daphne():
+    importlib.import_module("daphne_clone.as_daphne")
 
 
 class DaphneConfig(AppConfig):

@@ -91,7 +91,7 @@ class DaphneProcess(multiprocessing.Process):
         teardown: Callable[[], object] | None = None,
         port: int | None = None,
     ) -> None:
-        self._aliases = _Aliases()  # before all else: a child that is sent this object may need them for the rest of it
+        self._alias = _Alias()  # before all else: a child that is sent this object may need it for the rest
         super().__init__()
         self.host = host
         self.get_application = get_application
@@ -412,26 +412,21 @@ class TestApplication:
         _delete(self.result_storage)
 
 
-class _Aliases:
-    """What stands for ``daphne`` in this process; wherever it is unpickled, it stands for it there too.
+class _Alias:
+    """Whether this package stands for Daphne in this process; wherever it is unpickled, it stands for it there too.
 
-    Code that says ``import daphne`` can be given this package through ``sys.modules``. A child that is not forked knows
-    nothing of that, and what it is sent may be of such code: Channels' test case is.
+    A child that is not forked knows nothing of `as_daphne`, and what it is sent may be of code that says ``import
+    daphne``: Channels' test case is.
     """
 
-    def __reduce__(self) -> tuple[Callable[[dict[str, str]], object], tuple[dict[str, str]]]:
-        found = {
-            name: module.__name__
-            for name, module in list(sys.modules.items())
-            if name.partition(".")[0] == "daphne" and getattr(module, "__name__", name) != name
-        }
-        return _restore_aliases, (found,)
+    def __reduce__(self) -> tuple[Callable[[bool], object], tuple[bool]]:
+        return _restore_alias, (sys.modules.get("daphne") is sys.modules["daphne_clone"],)
 
 
-def _restore_aliases(found: dict[str, str]) -> _Aliases:
-    for alias, name in found.items():
-        sys.modules.setdefault(alias, importlib.import_module(name))
-    return _Aliases()
+def _restore_alias(is_needed: bool) -> _Alias:
+    if is_needed and "daphne" not in sys.modules:
+        importlib.import_module("daphne_clone.as_daphne")
+    return _Alias()
 
 
 def _quiet_settings() -> Settings:
@@ -452,7 +447,9 @@ def _reinstall_reactor(loop: str = "auto") -> None:
     """
     # Kept for good: a loop that is collected is closed, and takes its descriptors out of the shared selector.
     _inherited.append(sys.modules.pop("twisted.internet.reactor", None))
-    sys.modules.pop("daphne_clone.server", None)
+    server = sys.modules.pop("daphne_clone.server", None)
+    if server is not None and sys.modules.get("daphne.server") is server:  # see as_daphne
+        del sys.modules["daphne.server"]
     reactor.install(loop)
 
 
