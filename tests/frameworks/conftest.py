@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support.nginx import running_nginx
+from tests.support.programs import require_program, running_program
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = Path(__file__).resolve().parent / "apps"
@@ -50,10 +51,12 @@ class RunningServer:
     Attributes:
         url: ``http://127.0.0.1:port``.
         port: The TCP port, on 127.0.0.1.
+        tolerated: What makes a line of the log no fault of the server's; empty is nothing.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path, port: int) -> None:
         self.process = process
+        self.tolerated = ""
         self.reach_by(port)
         self._output = output
         self._checked = 0
@@ -73,7 +76,8 @@ class RunningServer:
         log = self.log()
         new = [hit for hit in FAULTS.finditer(log) if hit.start() >= self._checked]
         self._checked = len(log)
-        return [hit[0] for hit in new if not any(start <= hit.start() < end for start, end in self._expected)]
+        found = [hit[0] for hit in new if not any(start <= hit.start() < end for start, end in self._expected)]
+        return [line for line in found if not self.tolerated or self.tolerated not in line]
 
     @contextmanager
     def expecting(self, text: str) -> Iterator[None]:
@@ -251,3 +255,18 @@ def connect() -> Callable[..., Any]:
         return client.connect(f"{scheme}://127.0.0.1:{server.port}{path}", **defaults | options)
 
     return open_connection
+
+
+@pytest.fixture(scope="session")
+def redis_socket() -> Iterator[str]:
+    """The path of a redis-server's socket; short, for a UNIX socket's may have 107 bytes at most."""
+    program = require_program("redis-server")
+    pytest.importorskip("channels_redis", reason="the package channels_redis is not installed")
+    directory = Path(tempfile.mkdtemp(prefix="redis-"))
+    path = directory / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(path), "--dir", str(directory), "--save", "", "--appendonly", "no"]
+    try:
+        with running_program([program, *options], path.is_socket, directory / "output.txt"):
+            yield str(path)
+    finally:
+        shutil.rmtree(directory)

@@ -1,6 +1,7 @@
 """Channels' ``ChannelsLiveServerTestCase``, unchanged, on this server: under every start method of ``multiprocessing``.
 
-The test case says ``from daphne.testing import DaphneProcess``; docs/how-to/move-from-daphne.md gives it ours.
+The test case says ``from daphne.testing import DaphneProcess``; the Django app gives it ours, so that a project which
+comes from Daphne changes one name in its settings.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ MANAGE = """
     import sys
 
     if __name__ == "__main__":
-        import daphne_clone.testing
-        sys.modules["daphne"] = daphne_clone
-        sys.modules["daphne.testing"] = daphne_clone.testing
         multiprocessing.set_start_method(os.environ["START_METHOD"])
         from django.core.management import execute_from_command_line
         execute_from_command_line(sys.argv)
@@ -41,7 +39,7 @@ SETTINGS = """
     HERE = Path(__file__).parent
     ALLOWED_HOSTS = ["localhost"]
     DATABASES["default"]["TEST"] = {"NAME": str(HERE / "test.sqlite3")}
-    INSTALLED_APPS = ["daphne_clone", *INSTALLED_APPS, "django.contrib.staticfiles"]
+    INSTALLED_APPS = ["daphne", *INSTALLED_APPS, "django.contrib.staticfiles"]
     STATIC_URL = "/static/"
     STATICFILES_DIRS = [HERE / "assets"]
 """
@@ -95,8 +93,9 @@ TESTS = """
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_live_server_test_case(tmp_path: Path, method: str) -> None:
-    for name, text in {"manage.py": MANAGE, "live_settings.py": SETTINGS, "live_tests.py": TESTS}.items():
+def test_live_server_test_case(tmp_path: Path, method: str, redis_socket: str) -> None:
+    settings = SETTINGS.replace('"daphne"', '"daphne_clone"')
+    for name, text in {"manage.py": MANAGE, "live_settings.py": settings, "live_tests.py": TESTS}.items():
         (tmp_path / name).write_text(textwrap.dedent(text))
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "style.css").write_text("body {}")
@@ -107,6 +106,8 @@ def test_live_server_test_case(tmp_path: Path, method: str) -> None:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(APPS)]),
             "DATABASE": str(tmp_path / "db.sqlite3"),
+            "CHANNEL_LAYER": "channels_redis.core.RedisChannelLayer",
+            "REDIS_SOCKET": redis_socket,
             "DJANGO_SETTINGS_MODULE": "live_settings",
             "START_METHOD": method,
         },
