@@ -202,12 +202,19 @@ static void load(uint64_t duration_us) {
     }
 }
 
+/* In the place of a look at the certificate's chain, which would only keep the client busy. */
+static int certificate_passes(X509_STORE_CTX *chain, void *argument) {
+    (void)chain, (void)argument;
+    return 1;
+}
+
 static void make_context(const char *cipher, const char *group) {
     context = SSL_CTX_new(TLS_client_method());
     if (!context) die("no OpenSSL context");
     SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
     if (!SSL_CTX_set_ciphersuites(context, cipher)) die("OpenSSL has no %s", cipher);
     if (!SSL_CTX_set1_groups_list(context, group)) die("OpenSSL has no %s", group);
+    SSL_CTX_set_cert_verify_callback(context, certificate_passes, NULL);
     /* A server that closes without close_notify has said with Content-Length where its answer ends. */
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
 }
