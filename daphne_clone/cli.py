@@ -19,16 +19,24 @@ from daphne_clone.access import make_access_logger
 from daphne_clone.arguments import build_parser, resolve
 from daphne_clone.asgi.application import adapt, load_application
 from daphne_clone.config_sources import Given, Resolved, unknown_variables
-from daphne_clone.endpoints import build_endpoint_description_strings
+from daphne_clone.endpoints import REDIRECTING, SECURED, build_endpoint_description_strings
 from daphne_clone.errors import ApplicationLoadError, ConfigurationError
 from daphne_clone.loggers import get_logger
 from daphne_clone.observe import logs
 from daphne_clone.options.network import parse_bind
-from daphne_clone.settings import DEFAULT_HOST, DEFAULT_PORT, OPTIONS, Settings, find_option
+from daphne_clone.settings import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    DEFAULT_REDIRECT_PORT,
+    OPTIONS,
+    Settings,
+    find_option,
+)
+from daphne_clone.tls_options import renewable_context
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from asgiref.typing import ASGI3Application
 
@@ -126,6 +134,7 @@ class CommandLineInterface:
             endpoints = endpoint_strings(self.settings)
             if namespace.check_config:
                 make_access_logger(self.settings)  # only it can say whether it can use its file and format
+                renewable_context(self.settings)  # likewise
                 print(describe(resolved, endpoints))
                 return 0
             self.server = build_server(self.server_class, application, endpoints, self.settings)
@@ -160,34 +169,48 @@ def endpoint_strings(settings: Settings, environ: Mapping[str, str] | None = Non
 
     A port opens TCP on 127.0.0.1 where no host is bound; a host without a port gets port 8000. Without any of `bind`,
     `port`, `unix_socket`, `file_descriptor` and `endpoints`, the sockets systemd passed are used, or 127.0.0.1:8000.
+    With certificates all of these but `endpoints` are under TLS.
 
     Args:
         settings: The settings.
         environ: Where `LISTEN_PID` and `LISTEN_FDS` are looked for (sd_listen_fds(3)); None is what the process was
             given.
     """
-    targets = [parse_bind(text) for text in settings.bind]
+    own = _own_endpoints(settings, environ)
+    if settings.ssl_certfile:
+        own = [SECURED + description for description in own]
+    redirecting = _of_targets(settings.redirect_http, DEFAULT_REDIRECT_PORT)
+    return [*own, *settings.endpoints, *(REDIRECTING + description for description in redirecting)]
+
+
+def _own_endpoints(settings: Settings, environ: Mapping[str, str] | None) -> list[str]:
+    """Describe what is listened on by any option but `endpoints`, and by default."""
     port = DEFAULT_PORT if settings.port is None else settings.port
+    descriptions = _of_targets(settings.bind, port)
+    if settings.port is not None and all(parse_bind(text).host is None for text in settings.bind):
+        descriptions += build_endpoint_description_strings(host=DEFAULT_HOST, port=port)
+    descriptions += build_endpoint_description_strings(
+        unix_socket=settings.unix_socket, file_descriptor=settings.file_descriptor
+    )
+    if descriptions or settings.endpoints:
+        return descriptions
+    passed = _passed_descriptors(passed_sockets.environment() if environ is None else environ)
+    if not passed:
+        return build_endpoint_description_strings(host=DEFAULT_HOST, port=DEFAULT_PORT)
+    return [text for number in passed for text in build_endpoint_description_strings(file_descriptor=number)]
+
+
+def _of_targets(targets: Iterable[str], port: int) -> list[str]:
+    """Describe what values of `--bind` name; ``port`` is for hosts without one."""
     descriptions: list[str] = []
-    for target in targets:
+    for target in map(parse_bind, targets):
         descriptions += build_endpoint_description_strings(
             host=target.host,
             port=None if target.host is None else port if target.port is None else target.port,
             unix_socket=target.unix_path,
             file_descriptor=target.file_descriptor,
         )
-    if settings.port is not None and all(target.host is None for target in targets):
-        descriptions += build_endpoint_description_strings(host=DEFAULT_HOST, port=port)
-    descriptions += build_endpoint_description_strings(
-        unix_socket=settings.unix_socket, file_descriptor=settings.file_descriptor
-    )
-    descriptions += settings.endpoints
-    if descriptions:
-        return descriptions
-    passed = _passed_descriptors(passed_sockets.environment() if environ is None else environ)
-    if not passed:
-        return build_endpoint_description_strings(host=DEFAULT_HOST, port=DEFAULT_PORT)
-    return [text for number in passed for text in build_endpoint_description_strings(file_descriptor=number)]
+    return descriptions
 
 
 def build_server(

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
 
+# In front of an endpoint string: under TLS with the certificates of the options; answering with redirects to https.
+SECURED = "https:"
+REDIRECTING = "redirect:"
+
+
 def build_endpoint_description_strings(
     host: str | None = None,
     port: int | None = None,
@@ -61,6 +66,11 @@ def build_tls_endpoint_description_string(host: str, port: int, *, certificate: 
     return f"ssl:{address}:privateKey={_quote(private_key)}:certKey={_quote(certificate)}"
 
 
+def speaks_tls(description: str) -> bool:
+    """Tell whether an endpoint string is of those that we speak TLS on."""
+    return description.startswith((SECURED, "ssl:", "tls:"))
+
+
 def _quote(argument: str) -> str:
     quoted: str = quoteStringArgument(argument)  # type: ignore[no-untyped-call]  # Twisted has not annotated it
     # Twisted's function leaves this one alone, and its parser then takes "/a=b" for a parameter named "/a".
@@ -74,6 +84,6 @@ def readable_address(port: IListeningPort) -> str:
         return f"unix:{os.fsdecode(address.name or '')}"
     if not hasattr(address, "host"):
         return str(address)
-    scheme = "https" if getattr(port, "description", "").startswith(("ssl:", "tls:")) else "http"
+    scheme = "https" if speaks_tls(getattr(port, "description", "")) else "http"
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{scheme}://{host}:{address.port}"

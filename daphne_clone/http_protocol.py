@@ -17,7 +17,7 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Factory
 
 from daphne_clone.asgi import http_rules
-from daphne_clone.asgi.extensions import http_extensions
+from daphne_clone.asgi.extensions import http_extensions, tls_extension
 from daphne_clone.asgi.forwarded import as_forwarded
 from daphne_clone.asgi.receive import MAX_QUEUED, MESSAGE_OVERHEAD
 from daphne_clone.asgi.room import MAX_UNBROKEN, Room
@@ -639,7 +639,10 @@ class HTTPFactory(Factory):
 
     def extensions_of(self, transport: Any, http_version: str) -> dict[str, dict[str, object]]:  # noqa: ANN401
         """The ASGI extensions that a request of this version can use on this transport."""
-        return http_extensions(http_version, can_send_files=http_version == "2" or hasattr(transport, "sendfile"))
+        can_send_files = http_version == "2" or hasattr(transport, "sendfile")
+        extensions = http_extensions(http_version, can_send_files=can_send_files)
+        session = getattr(transport, "session", None)
+        return extensions if session is None else extensions | tls_extension(session)
 
     def make_exchange(self, channel: ResponseChannel, head: RequestHead) -> Exchange:
         """Make what serves a request."""

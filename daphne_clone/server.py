@@ -27,15 +27,17 @@ from daphne_clone.asgi.forwarded import Forwarding, TrustedPeers
 from daphne_clone.asgi.lifespan import Lifespan
 from daphne_clone.asgi.receive import ReceiveQueue
 from daphne_clone.connection.shared import CoarseClock
-from daphne_clone.endpoints import readable_address
+from daphne_clone.endpoints import REDIRECTING, readable_address, speaks_tls
 from daphne_clone.errors import ConfigurationError, LifespanFailed, ListenError, is_disconnect
 from daphne_clone.http_protocol import HTTPFactory
+from daphne_clone.https_only import FixedAnswers, redirect_to_https, this_port_speaks_https
 from daphne_clone.loggers import get_logger
 from daphne_clone.observe import logs
 from daphne_clone.reactor import for_running_loop, install, loop_of
 from daphne_clone.settings import Settings
 from daphne_clone.signals import StopSignals
-from daphne_clone.transport.listen import open_port
+from daphne_clone.tls_options import alpn_protocols, renewable_context
+from daphne_clone.transport.listen import TLSOptions, open_port
 from daphne_clone.transport.proxied import ProxyProtocol
 from daphne_clone.wire.proxy_header import ProxyHeaderParser
 from daphne_clone.ws_protocol import WebSocketFactory
@@ -48,7 +50,10 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from daphne_clone.http_protocol import WebRequest
+    from daphne_clone.https_only import Answer
+    from daphne_clone.interfaces import RequestHead
     from daphne_clone.transport.ports import LoopPort, ReactorPort
+    from daphne_clone.transport.tls import RenewableContext
     from daphne_clone.ws_protocol import WebSocketProtocol
 
     ServedProtocol = WebRequest | WebSocketProtocol
@@ -73,6 +78,9 @@ _COLLECT_AFTER = 10_000
 STATUS_LISTEN_FAILED = 1
 STATUS_STARTUP_FAILED = 3
 
+# What stands for no limit on a handshake, in seconds: the loops take none for a default of theirs.
+_UNLIMITED_HANDSHAKE_S = 30 * 86_400.0
+
 # The key under which scope["state"] has an `asyncio.Event` that is set as soon as the server begins to stop.
 SHUTTING_DOWN = "daphne_clone.shutting_down"
 
@@ -82,7 +90,8 @@ class Server:
 
     Args:
         application: ASGI 3.
-        endpoints: Twisted endpoint descriptions, such as ``tcp:port=8000:interface=127.0.0.1``.
+        endpoints: Twisted endpoint descriptions, such as ``tcp:port=8000:interface=127.0.0.1``. One with ``https:`` in
+            front is under TLS with the certificates of the settings; one with ``redirect:`` sends clients there.
         signal_handlers: Whether `run` handles SIGTERM and SIGINT.
         action_logger: Called with protocol, action and details (``"http", "complete", {...}``).
         http_timeout: Seconds a request may take as a whole; None or 0 is no limit.
@@ -174,6 +183,7 @@ class Server:
             raise ConfigurationError("endpoints", self.endpoints, "at least one endpoint to listen on")
         self.trusted_peers = TrustedPeers(self.settings.forwarded_allow_ips)
         self.forwarding = self._forwarding()
+        self._tls_context = renewable_context(self.settings)
         self.listeners: list[LoopPort | ReactorPort] = []
         self.listening_addresses: list[tuple[str, int]] = []
         self.connections: dict[Any, dict[str, Any]] = {}
@@ -212,7 +222,7 @@ class Server:
         asyncio.set_event_loop(loop)
         self._prepare(reactor, loop)
         if self.signal_handlers:
-            self._signals = StopSignals(loop, self._signal_received)
+            self._signals = self._handle_signals(loop)
         reactor.callWhenRunning(self._start_in_reactor)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop_in_reactor)
         try:
@@ -235,6 +245,29 @@ class Server:
             self._stop_requested.set()
         elif self._reactor.running and self._stopping is None:
             self._reactor.stop()
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether an endpoint has certificates, which `renew_certificates` reads again."""
+        return self._tls_context is not None or any(map(speaks_tls, self.endpoints))
+
+    def renew_certificates(self) -> None:
+        """Read the files of all certificates again, for connections that begin from now on; to be called in the loop.
+
+        Files that cannot be used are told of in the log, and what was read before stays in use.
+        """
+        contexts: dict[RenewableContext, str] = {}
+        for port in self.listeners:
+            context = getattr(port, "context", None)  # Twisted's own ports have none of ours
+            if context is not None:
+                contexts.setdefault(context, readable_address(port))
+        for context, where in contexts.items():
+            try:
+                context.renew()
+            except (ConfigurationError, ListenError) as error:
+                _log.error("The certificates of %s stay as they were: %s", where, error)
+            else:
+                _log.info("The certificates of %s have been read again", where)
 
     async def bind(self, reactor: AsyncioSelectorReactor) -> None:
         """Bind the endpoints ahead of `serve`: for who may do so now and not later, and to learn at once of a failure.
@@ -286,7 +319,7 @@ class Server:
         self._prepare(reactor or guest, loop)
         reasons: set[asyncio.Future[object]] = {loop.create_task(self._stop_requested.wait())}
         if shutdown_trigger is None:
-            self._signals = StopSignals(loop, self._signal_received)
+            self._signals = self._handle_signals(loop)
         else:
             reasons.add(asyncio.ensure_future(shutdown_trigger()))
         try:
@@ -373,11 +406,18 @@ class Server:
         if self.ready_callable is not None:
             self.ready_callable()
 
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> StopSignals:
+        return StopSignals(loop, self._signal_received, self.renew_certificates if self.has_tls else None)
+
     async def _open(self, description: str) -> LoopPort | ReactorPort:
-        assert self._http_factory is not None, "_attach comes first"
+        factory = self._http_factory
+        assert factory is not None, "_attach comes first"
+        if description.startswith(REDIRECTING):
+            description = description.removeprefix(REDIRECTING)
+            factory = FixedAnswers(factory, self._redirect)
         return await open_port(
             description,
-            self._http_factory,
+            factory,
             reactor=self._reactor,
             loop=self._loop,
             backlog=self.settings.backlog,
@@ -385,7 +425,21 @@ class Server:
             proxy_protocol=ProxyProtocol(self.trusted_peers.trusts, ProxyHeaderParser)
             if self.settings.proxy_protocol
             else None,
+            tls_options=TLSOptions(
+                context=self._tls_context,
+                alpn=alpn_protocols(self.settings),
+                key_password=self.settings.ssl_keyfile_password,
+                handshake_timeout_s=self.settings.ssl_handshake_timeout or _UNLIMITED_HANDSHAKE_S,
+                plain_factory=FixedAnswers(factory, this_port_speaks_https),
+            ),
         )
+
+    def _redirect(self, head: RequestHead) -> Answer:
+        port = self.settings.redirect_http_port
+        if port is None:
+            hosts = (each.getHost() for each in self.listeners if speaks_tls(each.description))
+            port = next((host.port for host in hosts if hasattr(host, "port")), None)
+        return redirect_to_https(head, port)
 
     def _announce(self) -> None:
         name = self.settings.application or getattr(self.application, "__qualname__", type(self.application).__name__)

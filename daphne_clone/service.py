@@ -111,6 +111,7 @@ class ASGIService(Service):
         self._loop = reactor.loop_of(self._reactor)
         self._stop_asked = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
+        self._hangup: _Signals | None = None
 
     # IService
 
@@ -155,7 +156,8 @@ class ASGIService(Service):
             return None
         self._stop_asked.set()
         serving = self._serving
-        signals = _SecondSignals(lambda: self._loop.call_soon_threadsafe(serving.cancel))
+        # Who sends a signal while a service stops does not want to wait. Twisted's own handlers would only complain.
+        signals = _Signals(lambda: self._loop.call_soon_threadsafe(serving.cancel), signal.SIGTERM, signal.SIGINT)
         stopped: Deferred[None] = Deferred.fromFuture(asyncio.ensure_future(self._end(serving), loop=self._loop))
         return stopped.addBoth(signals.restore)
 
@@ -204,6 +206,15 @@ class ASGIService(Service):
             asyncio.set_event_loop(self._loop)  # it may not be the one of `-r asyncio`
             self._stop_asked.clear()
             self._serving = self._loop.create_task(self._serve(), name="daphne_clone service")
+            self._renew_on_hangup()
+
+    def _renew_on_hangup(self) -> None:
+        """Have SIGHUP read the certificates again, unless somebody else has a use for it."""
+        server = self.server
+        assert server is not None, "startService makes it"
+        if not server.has_tls or sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+            return
+        self._hangup = _Signals(lambda: self._loop.call_soon_threadsafe(server.renew_certificates), signal.SIGHUP)
 
     async def _serve(self) -> None:
         from daphne_clone.server import tell_of_failed_start  # noqa: PLC0415  # see _bind
@@ -217,33 +228,37 @@ class ASGIService(Service):
     async def _end(self, serving: asyncio.Task[None]) -> None:
         await asyncio.wait({serving})
         self._serving = self.server = None
+        if self._hangup is not None:
+            self._hangup.restore()
+            self._hangup = None
 
 
 async def _no_application(scope: object, receive: object, send: object) -> None:
     """Stand in until the application is loaded; nobody calls it."""
 
 
-class _SecondSignals:
-    """While a service stops: a signal means that it should not wait. Twisted's own handlers would only complain.
+class _Signals:
+    """Signals that are taken for a while, from whoever had them before.
 
     Args:
-        cut_short: Called for SIGTERM or SIGINT.
+        callback: Called for each, in a signal handler.
+        numbers: Which they are.
     """
 
-    def __init__(self, cut_short: Callable[[], object]) -> None:
+    def __init__(self, callback: Callable[[], object], *numbers: int) -> None:
         self._before: dict[int, Any] = {}
         if threading.current_thread() is not threading.main_thread():
             return
 
         def handle(signum: int, frame: FrameType | None) -> None:
-            cut_short()
+            callback()
 
         # Not the loop's: adding a handler there takes the wake-up descriptor from Twisted, which then hears of no
         # child's end. Other services may wait for one.
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in numbers:
             self._before[signum] = signal.signal(signum, handle)
 
-    def restore(self, result: object) -> object:
+    def restore(self, result: object = None) -> object:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         return result

@@ -18,9 +18,11 @@ from daphne_clone.options.kinds import (
     Flag,
     Integer,
     ListOf,
+    NumberedChoice,
     Permissions,
     Seconds,
     SecondsOrNever,
+    Secret,
     Text,
 )
 from daphne_clone.options.network import ACCESS_FORMAT, ENDPOINT, TOKEN, BindAddress, HeaderField, TrustedPeer
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
+DEFAULT_REDIRECT_PORT = 80
 
 APPLICATION = "Application"
 BIND = "Where to listen"
+TLS = "TLS"
 TIMES = "Times"
 LIMITS = "Limits"
 WEBSOCKETS = "WebSockets"
@@ -110,6 +114,48 @@ class Settings:
     backlog: int = option(
         Integer(minimum=1, maximum=2**31 - 1), 2048, "--backlog", group=BIND, unit="connections",
         help="how many connections the system may hold until they are accepted",
+    )
+
+    ssl_certfile: tuple[str, ...] = option(
+        ListOf(FilePath(), ",", "commas"), (), "--ssl-certfile", group=TLS, unset="no TLS",
+        help="certificate in PEM, its chain behind it: TLS on all that --bind, --port, --unix-socket and --fd open; "
+        "of several, clients get the one for the host name they ask for, or the first",
+    )
+    ssl_keyfile: tuple[str, ...] = option(
+        ListOf(FilePath(), ",", "commas"), (), "--ssl-keyfile", group=TLS, unset="in the file of the certificate",
+        help="private key in PEM, one for each --ssl-certfile, in the same order",
+    )
+    ssl_keyfile_password: str | None = option(
+        Secret("PASSWORD", "text without control characters"), None, "--ssl-keyfile-password", group=TLS, unset="none",
+        help="password of the private keys, of those of ssl: endpoints too; not in the command line, which others see",
+    )
+    ssl_ca_certs: str | None = option(
+        FilePath(), None, "--ssl-ca-certs", group=TLS, unset="none",
+        help="who signs the certificates of clients: a file in PEM, or a directory of .pem files",
+    )
+    ssl_cert_reqs: str | None = option(
+        NumberedChoice("none", "optional", "required"), None, "--ssl-cert-reqs", group=TLS,
+        unset="required with --ssl-ca-certs, otherwise none", help="whether clients must show a certificate",
+    )
+    ssl_ciphers: str | None = option(
+        Text("CIPHERS", "a list of ciphers as OpenSSL has it"), None, "--ssl-ciphers", group=TLS,
+        unset="OpenSSL's choice", help="ciphers for TLS 1.2, as a list of OpenSSL's; those of TLS 1.3 are not affected",
+    )
+    ssl_min_version: str = option(
+        Choice("1.2", "1.3"), "1.2", "--ssl-min-version", group=TLS, help="oldest version of TLS that is spoken",
+    )
+    ssl_handshake_timeout: float = option(
+        Seconds(), 10.0, "--ssl-handshake-timeout", group=TLS, unit="seconds",
+        help="how long a handshake may take, from the start of the connection; 0: no limit",
+    )
+    redirect_http: tuple[str, ...] = option(
+        ListOf(BindAddress(), r"[,\s]+", "commas or blanks"), (), "--redirect-http", group=TLS, unset="none",
+        help="address where plain HTTP is sent on to https with status 308: as for --bind, but "
+        f"without a port it is {DEFAULT_REDIRECT_PORT}; may be repeated",
+    )
+    redirect_http_port: int | None = option(
+        Integer("PORT", minimum=1, maximum=65535), None, "--redirect-http-port", group=TLS,
+        unset="the first one with TLS", help="port that --redirect-http sends to, where clients know another than ours",
     )
 
     timeout_keep_alive: float = option(
@@ -309,6 +355,7 @@ class Settings:
     def __post_init__(self) -> None:
         for row in OPTIONS:
             object.__setattr__(self, row.name, row.check(getattr(self, row.name), row.name))
+        self._check_tls()
         for name in ("proxy_headers_host", "proxy_headers_port"):
             if getattr(self, name) is not None and not self.proxy_headers:
                 raise ConfigurationError(name, getattr(self, name), "proxy-headers to be switched on with it")
@@ -316,6 +363,26 @@ class Settings:
             raise ConfigurationError(
                 "proxy_headers_port", self.proxy_headers_port, "no such field: Forwarded carries the port as well"
             )
+
+    def _check_tls(self) -> None:
+        if self.ssl_keyfile and len(self.ssl_keyfile) != len(self.ssl_certfile):
+            count = len(self.ssl_certfile)
+            expected = f"one for each ssl-certfile, which are {count}" if count else "ssl-certfile beside it"
+            raise ConfigurationError("ssl_keyfile", ", ".join(self.ssl_keyfile), expected)
+        for name in ("ssl_ca_certs", "ssl_cert_reqs", "ssl_ciphers"):
+            value = getattr(self, name)
+            if value is not None and not self.ssl_certfile:
+                raise ConfigurationError(name, value, "ssl-certfile beside it")
+        if self.ssl_cert_reqs in ("optional", "required") and self.ssl_ca_certs is None:
+            raise ConfigurationError("ssl_cert_reqs", self.ssl_cert_reqs, "ssl-ca-certs to check certificates against")
+        own = any(text.startswith(("ssl:", "tls:", "https:")) for text in self.endpoints)
+        for name in ("redirect_http", "ssl_keyfile_password"):
+            value = getattr(self, name)
+            if value and not (self.ssl_certfile or own):
+                shown = "***" if name == "ssl_keyfile_password" else ", ".join(value)
+                raise ConfigurationError(name, shown, "ssl-certfile, or an endpoint ssl:..., beside it")
+        if self.redirect_http_port is not None and not self.redirect_http:
+            raise ConfigurationError("redirect_http_port", self.redirect_http_port, "redirect-http beside it")
 
 
 # The table: the fields in their order, each with its name.

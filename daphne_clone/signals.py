@@ -1,6 +1,7 @@
-"""The signals that stop a server; what stopping means is not known here.
+"""The signals that a server takes; what stopping means is not known here.
 
-INT and TERM ask to stop, once gracefully and then at once; QUIT asks to stop at once. USR1 reopens the log files.
+INT and TERM ask to stop, once gracefully and then at once; QUIT asks to stop at once. USR1 reopens the log files, HUP
+asks for what has changed on disk.
 """
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ class StopSignals:
     Args:
         loop: Where the calls are made.
         on_signal: Called with each stopping signal; for SIGQUIT twice.
+        on_hangup: Called with each SIGHUP; None leaves that signal alone, and by default it ends the process, as it
+            should where a terminal is closed and there is nothing to renew.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_signal: OnSignal) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_signal: OnSignal, on_hangup: Callable[[], None] | None = None
+    ) -> None:
         self._loop = loop
         self._on_signal = on_signal
         self._seen = 0
@@ -47,6 +52,8 @@ class StopSignals:
             self._handle(signum, partial(self._stop, signum))
         if sys.platform != "win32":
             self._handle(signal.SIGUSR1, reopen_logs)
+            if on_hangup is not None:
+                self._handle(signal.SIGHUP, on_hangup)
 
     def ignore(self) -> None:
         """Leave the signals to whoever handled them by default."""

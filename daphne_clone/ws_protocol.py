@@ -184,7 +184,7 @@ class WebSocketProtocol:
             root_path,
             handshake.subprotocols,
             server.state,
-            _EXTENSIONS,
+            _EXTENSIONS | {name: value for name, value in channel.extensions.items() if name == "tls"},
         )
         self.application_queue = queue = server.create_application(self, scope)
         if queue is not None:

@@ -346,6 +346,32 @@ def test_endpoints_follow_from_the_options(options: dict[str, Any], expected: li
     assert sorted(endpoint_strings(Settings(**options), {})) == sorted(expected)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["https:tcp:port=8000:interface=127.0.0.1"]),
+        ({"bind": ("::1", "unix:/s")}, [r"https:tcp:port=8000:interface=\:\:1", "https:unix:/s"]),
+        ({"file_descriptor": 3}, ["https:fd:fileno=3"]),
+        ({"endpoints": ("tcp:80",)}, ["tcp:80"]),
+        (
+            {"port": 8443, "endpoints": ("tcp:80",), "redirect_http": ("0.0.0.0", "127.0.0.1:81", "unix:/r")},
+            [
+                *("https:tcp:port=8443:interface=127.0.0.1", "tcp:80", "redirect:tcp:port=80:interface=0.0.0.0"),
+                *("redirect:tcp:port=81:interface=127.0.0.1", "redirect:unix:/r"),
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_with_certificates_all_but_endpoints_are_under_tls(options: dict[str, Any], expected: list[str]) -> None:
+    assert endpoint_strings(Settings(ssl_certfile=("c.pem",), **options), {}) == expected
+
+
+def test_sockets_from_systemd_are_under_tls_too() -> None:
+    passed = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+    assert endpoint_strings(Settings(ssl_certfile=("c.pem",)), passed) == ["https:fd:fileno=3"]
+
+
 def test_sockets_that_systemd_passed_are_used_when_nothing_else_is_said() -> None:
     passed = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}
     assert endpoint_strings(Settings(), passed) == ["fd:fileno=3", "fd:fileno=4"]
@@ -568,6 +594,21 @@ def test_check_config_tries_the_access_log(
     (site / "server.toml").write_text("access-log = 'no/such/file'", encoding="utf-8")
     assert exit_status("-c", "server.toml", "--check-config", "site_under_test:app") == 2
     assert capsys.readouterr().err.startswith("error: access-log in server.toml: 'no/such/file' cannot be used")
+
+
+def test_check_config_reads_the_certificates(site: Path, steps: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status("--check-config", "--ssl-certfile", "/nowhere.pem", "site_under_test:app") == 2
+    assert "--ssl-certfile: '/nowhere.pem' cannot be used; expected a file in PEM" in capsys.readouterr().err
+
+
+def test_check_config_does_not_show_a_password(
+    site: Path, steps: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAPHNE_CLONE_SSL_KEYFILE_PASSWORD", "secret")
+    Command().run(["--check-config", "-e", "ssl:443:privateKey=k", "site_under_test:app"])
+    shown = capsys.readouterr().out
+    assert "ssl-keyfile-password = ***" in shown
+    assert "secret" not in shown
 
 
 def test_check_config_imports_the_application(site: Path, steps: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from twisted.logger import LogLevel, globalLogPublisher
 
 from daphne_clone.errors import ConfigurationError
-from daphne_clone.service import ASGIService, _SecondSignals, _TwistedHandler, asyncio_reactor
+from daphne_clone.service import ASGIService, _Signals, _TwistedHandler, asyncio_reactor
 from tests.support.server_process import ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -418,13 +418,13 @@ def test_log_that_comes_back_to_logging_does_not_go_round(twisted_log, logger):
     assert [event["text"] for event in twisted_log] == ["once"]
 
 
-# The second signal
+# Signals
 
 
 def test_signals_are_taken_for_the_time_of_a_stop_only():
     before = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)]
     calls = []
-    signals = _SecondSignals(lambda: calls.append("cut"))
+    signals = _Signals(lambda: calls.append("cut"), signal.SIGTERM, signal.SIGINT)
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)

@@ -102,6 +102,19 @@ class Text(Kind[str]):
         return value
 
 
+class Secret(Text):
+    """Text that is never shown: who reads what the server prints need not know it."""
+
+    def check(self, value: object) -> str:
+        try:
+            return super().check(value)
+        except Unusable:
+            raise self.refuse("***") from None
+
+    def show(self, value: object) -> str:
+        return "***" if value else ""
+
+
 class FilePath(Kind[str]):
     """A path; it need not exist, which only its reader can say. Python callers may pass any `os.PathLike`."""
 
@@ -128,6 +141,25 @@ class Choice(Kind[str]):
         if not isinstance(value, str) or value.lower() not in self._names:
             raise self.refuse(value)
         return value.lower()
+
+
+class NumberedChoice(Choice):
+    """One of a few names, or its number, from 0 on: for what other programs number."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(*names)
+        self._ordered = names
+
+    def check(self, value: object) -> str:
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            number = int(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            number = value
+        else:
+            return super().check(value)
+        if not 0 <= number < len(self._ordered):
+            raise self.refuse(value)
+        return self._ordered[number]
 
 
 class Flag(Kind[bool]):
@@ -279,6 +311,8 @@ class ListOf(Kind[tuple[V_co, ...]]):
     def check(self, value: object) -> tuple[V_co, ...]:
         if isinstance(value, str):
             return self.parse(value)
+        if isinstance(value, os.PathLike):
+            return (self._item.check(value),)
         if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, dict)):
             raise self.refuse(value, f"a list of: {self.allowed}")
         return tuple(self._item.check(item) for item in value)

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -54,12 +54,14 @@ class TLSOptions:
 
     Attributes:
         context: For ``https:`` endpoints; None where there are no certificates.
+        alpn: What ``ssl:`` endpoints offer, best first.
         key_password: Opens the keys of ``ssl:`` endpoints, if they are under one.
         handshake_timeout_s: What a peer has for its handshake, from the start of its connection.
         plain_factory: Makes the protocols of connections that begin in plain text, as HTTP does; None: they are closed.
     """
 
     context: tls.RenewableContext | None = None
+    alpn: Sequence[str] = ("http/1.1",)
     key_password: str | None = None
     handshake_timeout_s: float = tls.HANDSHAKE_TIMEOUT_S
     plain_factory: IProtocolFactory | None = None
@@ -169,6 +171,7 @@ def _context(
                 method=options.get("sslmethod"),
                 dh_parameters=options.get("dhParameters"),
                 authorities=options.get("caCertsDir"),
+                alpn=tls_options.alpn,
             )
         )
     if is_secured and tls_options.context is None:

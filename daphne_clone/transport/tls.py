@@ -15,9 +15,6 @@ from typing import Final
 from daphne_clone.errors import ListenError, UnusableFile
 from daphne_clone.transport import x509
 
-# What a server offers by ALPN, best first.
-ALPN_PROTOCOLS: Final = ("http/1.1",)
-
 # A peer that opens a connection and does not shake hands holds a socket: ten seconds is what slow mobile networks need
 # with room to spare. asyncio's default is a minute.
 HANDSHAKE_TIMEOUT_S: Final = 10.0
@@ -84,7 +81,7 @@ def server_context(
     dh_parameters: str | None = None,
     authorities: str | None = None,
     verify_mode: ssl.VerifyMode | None = None,
-    alpn: Sequence[str] | None = None,
+    alpn: Sequence[str] = ("http/1.1",),
 ) -> ServerContext:
     """Return a context for a server: no compression, no renegotiation, the server's cipher order.
 
@@ -99,7 +96,7 @@ def server_context(
         dh_parameters: PEM file for finite-field Diffie-Hellman.
         authorities: PEM file, or directory of ``*.pem`` files, with the certificates that sign those of clients.
         verify_mode: Whether clients must show a certificate; None: they must where there are authorities.
-        alpn: Offered protocols, best first; None is `ALPN_PROTOCOLS`.
+        alpn: Offered protocols, best first.
 
     Raises:
         UnusableFile: A file cannot be used; its parameter is named as above.
@@ -109,7 +106,7 @@ def server_context(
     context.minimum_version = minimum_version
     context.maximum_version = _maximum_version(method)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(list(ALPN_PROTOCOLS if alpn is None else alpn))
+    context.set_alpn_protocols(list(alpn))
     if ciphers is not None:
         set_ciphers(context, ciphers)
     _load_pair(context, private_key, certificate, extra_chain, password)
