@@ -34,6 +34,12 @@ async def answers_while_it_reads(scope: Scope, receive: Receive, send: Send) -> 
         await send({"type": "http.response.body", "body": message["body"], "more_body": more})
 
 
+async def waits_for_the_end(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never answer, and leave no trace: what an application does whose work is cut short."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def reads_when_released(scope: Scope, receive: Receive, send: Send) -> None:
     """Receive nothing until released, and then the whole body; note how many octets came at once by then."""
     note(scope, "called")
@@ -48,7 +54,8 @@ async def reads_when_released(scope: Scope, receive: Receive, send: Send) -> Non
 
 
 ROUTES = {
-    function.__name__: function for function in (large_head, trailers, answers_while_it_reads, reads_when_released)
+    function.__name__: function
+    for function in (large_head, trailers, answers_while_it_reads, waits_for_the_end, reads_when_released)
 }
 
 
