@@ -68,7 +68,7 @@ SERVERS = (
         "daphne-clone",
         "{bin}/python -m daphne_clone {listen} --no-access-log --loop uvloop bench.apps:app",
         listen="-b 127.0.0.1 -p {port}",
-        listen_tls="-e ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
+        listen_tls="-b 127.0.0.1 -p {port} --ssl-keyfile {key} --ssl-certfile {certificate}",
     ),
     Server(
         BASELINE,
