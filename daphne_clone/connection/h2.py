@@ -15,6 +15,7 @@ anything for the keep-alive time.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,12 @@ _IDLE_FRAMES_PER_SECOND = 100
 _IDLE_FRAMES_PER_REQUEST = 10
 _IDLE_FRAMES_PER_CONTENT = 10
 
+# There are seven settings; a frame of 16 kB holds 2,730.
+_SETTINGS_PER_IDLE_FRAME = 8
+
+# What is read and dropped behind the last GOAWAY: enough for what was on its way.
+_MAX_LINGER = 1_048_576
+
 # Requests taken back by the peer, or malformed, while an application works on them (CVE-2023-44487, CVE-2025-8671).
 # A browser that leaves a page takes back a hundred at a time.
 _MAX_RESETS = 200
@@ -60,6 +67,11 @@ _MAX_RESET_REMEMBERED = 200
 _MAX_SKIPPED = 16
 
 _DRAIN_PING = b"draining"
+# How long its answer may take: some never answer.
+_DRAIN_PING_S = 2.0
+
+# SETTINGS_HEADER_TABLE_SIZE as long as the peer has not said otherwise.
+_TABLE_SIZE = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +109,18 @@ class H2Connection:
     __slots__ = (
         "_block_deadline",
         "_decoder",
-        "_has_peer_left",
+        "_drain_deadline",
         "_held",
         "_idle_frames_left",
         "_is_described",
+        "_is_last",
         "_is_last_known",
         "_is_lingering",
         "_is_peer_finished",
+        "_is_reading_paused",
         "_is_writing",
         "_last_stream_id",
+        "_linger_left",
         "_make_exchange",
         "_out",
         "_out_size",
@@ -160,7 +175,7 @@ class H2Connection:
         self._parser = h2_frames.FrameParser(self, MIN_MAX_FRAME_SIZE, factory.limits.head)
         self._decoder = RequestDecoder(factory.limits, factory.known_fields)
         self._streams: dict[int, H2Stream] = {}
-        self._last_stream_id = 0
+        self._last_stream_id = -1
         self._skipped: list[range] = []
         self._reset_ids: dict[int, None] = {}  # in their order
         self._receive_window = options.connection_window
@@ -175,8 +190,11 @@ class H2Connection:
         self._is_described = False
         self._is_last_known = False  # the peer has been told which request is the last that is served
         self._is_lingering = False
+        self._linger_left = _MAX_LINGER
         self._is_peer_finished = False
-        self._has_peer_left = False
+        self._is_reading_paused = False
+        self._drain_deadline = inf
+        self._is_last = False  # no request will come any more
         self._idle_frames_left = _MAX_IDLE_FRAMES
         self._resets_left = _MAX_RESETS
         self._seen_block: bytearray | None = None
@@ -211,6 +229,9 @@ class H2Connection:
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_lingering:
+            self._linger_left -= len(data)
+            if self._linger_left < 0:
+                self.abort()
             return
         if self._held:
             self._held += data
@@ -222,16 +243,21 @@ class H2Connection:
         except H2ConnectionFault as fault:
             self._fail(fault)
             return
-        if held and not self._is_lingering:
+        if held:
             self._held = held
-            self.transport.pauseProducing()
+            if not self._is_reading_paused:
+                self._is_reading_paused = True
+                self.transport.pauseProducing()
             self.factory.call_soon(self._receive_held)
 
     def _receive_held(self) -> None:
         held, self._held = self._held, b""
         self.dataReceived(held)
-        if not self._held and not self._is_lingering:
+        if not self._held:
+            self._is_reading_paused = False
             self.transport.resumeProducing()
+            if self._is_peer_finished:
+                self._peer_finished()
 
     def connectionLost(self, reason: Failure) -> None:
         self.factory.connections.discard(self)
@@ -247,6 +273,11 @@ class H2Connection:
     def readConnectionLost(self) -> None:
         """The peer will send no more; requests that are whole are answered, as far as the windows allow."""
         self._is_peer_finished = True
+        if not self._held:
+            self._peer_finished()
+
+    def _peer_finished(self) -> None:
+        self._is_last = True
         for stream in list(self._streams.values()):
             stream.client_closed_writing()
         if not self._streams or self._is_lingering:
@@ -285,10 +316,10 @@ class H2Connection:
             self._decoder.skip(block)
             return  # RFC 9113 section 6.8: it has been told that this will not be served
         if stream_id != last + 2:
-            self._skip(range(last + 2, stream_id, 2))
+            # At most `_MAX_SKIPPED`: what is older is taken for closed, which is as much of an error.
+            self._skipped.append(range(last + 2, stream_id, 2))
+            del self._skipped[:-_MAX_SKIPPED]
         self._last_stream_id = stream_id
-        if self._idle_frames_left < _MAX_IDLE_FRAMES:
-            self._idle_frames_left += _IDLE_FRAMES_PER_REQUEST
         if not self._is_described:
             # As H1Connection: not when the connection is made.
             self._is_described = True
@@ -301,6 +332,8 @@ class H2Connection:
             self.idle_frame_received()
             self._reset_id(stream_id, ErrorCode.REFUSED_STREAM)
             return
+        if self._idle_frames_left < _MAX_IDLE_FRAMES:
+            self._idle_frames_left += _IDLE_FRAMES_PER_REQUEST
         try:
             head = self._decoder.request(stream_id, block, end_stream)
         except RequestRefused as refusal:
@@ -316,12 +349,13 @@ class H2Connection:
     def _trailers_received(self, stream_id: int, block: bytes, end_stream: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None:
-            self._decoder.trailers(stream_id, block)
-            if stream.is_request_whole:
+            if stream.has_peer_ended:
+                self._decoder.skip(block)
                 raise H2StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS behind the end of the stream")
+            self._decoder.trailers(stream_id, block)
             if not end_stream:
                 raise H2StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
-            stream.request_ended()
+            stream.trailers_received()
             return
         self._decoder.skip(block)
         if stream_id in self._reset_ids:
@@ -342,9 +376,9 @@ class H2Connection:
             self._idle_frames_left += _IDLE_FRAMES_PER_CONTENT
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._check_opened(stream_id)
+            is_new = self._is_new(stream_id)
             self.credit(flow_size)
-            if stream_id not in self._reset_ids:
+            if not is_new and stream_id not in self._reset_ids:
                 raise H2ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
             self.idle_frame_received()
             return
@@ -357,30 +391,31 @@ class H2Connection:
     def reset_received(self, stream_id: int, code: int) -> None:
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._check_opened(stream_id)
+            self._is_new(stream_id)
             self.idle_frame_received()
             return
-        if stream.is_answering:
+        if stream.is_unanswered:
             self._count_reset()
         self.remove(stream)
         stream.closed()
 
     def settings_received(self, settings: list[tuple[int, int]]) -> None:
-        self.idle_frame_received()
-        for name, value in settings:
-            if name == Setting.INITIAL_WINDOW_SIZE:
-                change = value - self.initial_window
-                self.initial_window = value
-                for stream in list(self._streams.values()):
-                    try:
-                        stream.window_changed(change)
-                    except H2StreamFault as fault:
-                        # RFC 9113 section 6.9.2: here it is an error of the connection.
-                        raise H2ConnectionFault(fault.code, fault.reason) from fault
-            elif name == Setting.MAX_FRAME_SIZE:
-                self.max_frame_size = value
-            elif name == Setting.HEADER_TABLE_SIZE and value < 4096:
-                self.block_prefix = TABLE_OF_SIZE_0
+        self.idle_frame_received(1 + len(settings) // _SETTINGS_PER_IDLE_FRAME)
+        values = dict(settings)  # RFC 9113 section 6.5.3: of a setting that is there twice, the last value counts
+        self.max_frame_size = values.get(Setting.MAX_FRAME_SIZE, self.max_frame_size)
+        if any(name == Setting.HEADER_TABLE_SIZE and value < _TABLE_SIZE for name, value in settings):
+            self.block_prefix = TABLE_OF_SIZE_0
+        if Setting.INITIAL_WINDOW_SIZE in values:
+            change = values[Setting.INITIAL_WINDOW_SIZE] - self.initial_window
+            self.initial_window += change
+            for stream in self._streams.values():
+                try:
+                    if stream.window_changed(change):
+                        self._add_ready(stream)
+                except H2StreamFault as fault:
+                    # RFC 9113 section 6.9.2: here it is an error of the connection.
+                    raise H2ConnectionFault(fault.code, fault.reason) from fault
+        # The acknowledgement before what it allows: there are clients to which nothing has changed until then.
         self.write(h2_frames.SETTINGS_ACK)
         self._write_streams()
 
@@ -397,9 +432,8 @@ class H2Connection:
             self._tell_last()
 
     def goaway_received(self, last_stream_id: int, code: int) -> None:
-        """The peer opens no more streams; those that are there go on."""
-        self._has_peer_left = True
-        self._close_if_done()
+        """The peer takes no streams of ours, which we never open; what else it means by it, it does itself."""
+        self.idle_frame_received()
 
     def window_updated(self, stream_id: int, increment: int) -> None:
         self.idle_frame_received()
@@ -408,29 +442,28 @@ class H2Connection:
             if self.window > MAX_WINDOW:
                 raise H2ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window of the connection over 2^31-1")
             if self._waiting_for_window and self.window > 0:
-                waiting, self._waiting_for_window = self._waiting_for_window, []
-                for stream in waiting:
-                    stream.is_scheduled = False
-                    self.schedule(stream)
+                self._ready.extend(self._waiting_for_window)
+                self._waiting_for_window.clear()
+                self._write_streams()
             return
-        found = self._streams.get(stream_id)
-        if found is not None:
-            found.window_changed(increment)
-        else:
-            self._check_opened(stream_id)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._is_new(stream_id)
+        elif stream.window_changed(increment):
+            self.schedule(stream)
 
-    def idle_frame_received(self) -> None:
-        self._idle_frames_left -= 1
+    def idle_frame_received(self, count: int = 1) -> None:
+        self._idle_frames_left -= count
         if self._idle_frames_left < 0:
             raise H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
 
     def stream_fault(self, fault: H2StreamFault) -> None:
         self.factory.request_refused(self, fault)
-        self._check_opened(fault.stream_id)
         self._count_reset()
         stream = self._streams.get(fault.stream_id)
         if stream is None:
-            self._reset_id(fault.stream_id, fault.code)
+            if not self._is_new(fault.stream_id):
+                self._reset_id(fault.stream_id, fault.code)
         else:
             self.reset(stream, fault.code)
             stream.closed()
@@ -447,11 +480,15 @@ class H2Connection:
         if self._out_size >= _MAX_GATHERED:
             self._flush()
 
+    def write_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
+        """Write a field block, as the peer's settings have it by now."""
+        if self.block_prefix:
+            block = self.take_block_prefix() + block
+        self.write(h2_frames.headers(stream_id, block, end_stream, self.max_frame_size))
+
     def schedule(self, stream: H2Stream) -> None:
         """Let a stream write what it has, behind those that wait already."""
-        if not stream.is_scheduled:
-            stream.is_scheduled = True
-            self._ready.append(stream)
+        self._add_ready(stream)
         if not self._is_writing:
             self._write_streams()
 
@@ -473,7 +510,8 @@ class H2Connection:
     def credit(self, size: int) -> None:
         """Give octets of the connection's window back, in lots."""
         self._uncredited += size
-        if self._uncredited >= self.options.connection_window // 2:
+        # Or when the peer has little left, for applications that do not read may hold all the rest.
+        if self._uncredited >= min(self.options.connection_window // 2, max(self._receive_window, 1)):
             self.write(h2_frames.window_update(0, self._uncredited))
             self._receive_window += self._uncredited
             self._uncredited = 0
@@ -487,11 +525,16 @@ class H2Connection:
         """A stream has ended on both sides."""
         if self._streams.pop(stream.id, None) is None:
             return
+        if stream.is_scheduled:
+            with suppress(ValueError):
+                self._ready.remove(stream)
+            with suppress(ValueError):
+                self._waiting_for_window.remove(stream)
         stream.removed()
         if not self._streams:
             self._read_deadline = self.factory.clock.now + (self.factory.timeouts.keep_alive or inf)
-            if self._is_last_known or self._has_peer_left or self._is_peer_finished:
-                self._close_if_done()
+            if self._is_last:
+                self._say_goodbye(ErrorCode.NO_ERROR)
 
     # The server's periodic work
 
@@ -505,6 +548,9 @@ class H2Connection:
         elif self._is_lingering:
             if clock.previous >= self._read_deadline:
                 self._close()
+        elif clock.previous >= self._drain_deadline:
+            self._drain_deadline = inf
+            self._tell_last()  # it does not answer our PING
         elif self._is_block_late():
             self._fail(H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a field block that came too slowly"))
         elif not self._streams:
@@ -512,8 +558,6 @@ class H2Connection:
             if clock.previous >= self._read_deadline:
                 self._say_goodbye(ErrorCode.NO_ERROR)
         else:
-            if self.is_draining and not self._is_last_known:
-                self._tell_last()  # it does not answer our PING
             for stream in list(self._streams.values()):
                 stream.check_deadlines()
 
@@ -527,8 +571,7 @@ class H2Connection:
             return
         self.is_draining = True
         self.write(h2_frames.goaway(MAX_WINDOW, ErrorCode.NO_ERROR) + h2_frames.ping(_DRAIN_PING, False))
-        if not self._streams:
-            self._read_deadline = min(self._read_deadline, self.factory.clock.now + 1.0)
+        self._drain_deadline = self.factory.clock.now + _DRAIN_PING_S
 
     def abort(self) -> None:
         """Cut the connection at once."""
@@ -561,25 +604,34 @@ class H2Connection:
             return
         self._is_writing = True
         ready = self._ready
-        while ready and not self.is_writing_paused:
-            stream = ready.popleft()
-            stream.is_scheduled = False
-            if stream.write_next() and not stream.is_scheduled:
-                stream.is_scheduled = True
-                ready.append(stream)
-        self._is_writing = False
+        try:
+            while ready and not self.is_writing_paused:
+                stream = ready.popleft()
+                stream.is_scheduled = False
+                if stream.write_next():
+                    self._add_ready(stream)
+        finally:
+            self._is_writing = False
+
+    def _add_ready(self, stream: H2Stream) -> None:
+        if not stream.is_scheduled:
+            stream.is_scheduled = True
+            self._ready.append(stream)
 
     def _wait(self, seconds: float) -> None:
         self._read_deadline = self.factory.clock.now + seconds if seconds else inf
 
-    def _skip(self, numbers: range) -> None:
-        self._skipped.append(numbers)
-        del self._skipped[:-_MAX_SKIPPED]
+    def _is_new(self, stream_id: int) -> bool:
+        """Tell whether a stream that is not there was opened when that was too late (RFC 9113 section 6.8).
 
-    def _check_opened(self, stream_id: int) -> None:
-        """RFC 9113 section 5.1: on an idle stream, only HEADERS and PRIORITY can come."""
-        if stream_id > self._last_stream_id or not stream_id & 1:
-            raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
+        Raises:
+            H2ConnectionFault: It was never opened: on an idle stream, only HEADERS and PRIORITY can come (section 5.1).
+        """
+        if stream_id & 1 and stream_id <= self._last_stream_id:
+            return False
+        if stream_id & 1 and self._is_last_known:
+            return True
+        raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
 
     def _count_reset(self) -> None:
         self._resets_left -= 1
@@ -605,12 +657,10 @@ class H2Connection:
         """Say which request is the last that is served, and close when it has been."""
         if not self._is_last_known:
             self._is_last_known = True
-            self.write(h2_frames.goaway(self._last_stream_id, ErrorCode.NO_ERROR))
-            self._close_if_done()
-
-    def _close_if_done(self) -> None:
-        if not self._streams and not self._is_lingering:
-            self._say_goodbye(ErrorCode.NO_ERROR)
+            self.write(h2_frames.goaway(max(self._last_stream_id, 0), ErrorCode.NO_ERROR))
+            self._is_last = True
+            if not self._streams:
+                self._say_goodbye(ErrorCode.NO_ERROR)
 
     def _fail(self, fault: H2ConnectionFault) -> None:
         """RFC 9113 section 5.4.1."""
@@ -622,14 +672,13 @@ class H2Connection:
         if self._is_lingering:
             return
         if code or not self._is_last_known:
-            self.write(h2_frames.goaway(self._last_stream_id, code))
+            self.write(h2_frames.goaway(max(self._last_stream_id, 0), code))
         self._flush()
         self._is_lingering = True
+        self._parser.stop()
         self._close_streams()
         self._wait(LINGER_S)
-        if self._held:
-            self._held = b""
-            self.transport.resumeProducing()
+        self._held = b""  # reading goes on in `_receive_held`
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
         if self._is_peer_finished:

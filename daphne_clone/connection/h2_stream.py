@@ -13,11 +13,11 @@ import asyncio
 import os
 from collections import deque
 from http import HTTPStatus
-from math import inf
 from typing import TYPE_CHECKING, Any
 
+from daphne_clone.connection.h2_body import H2Body
 from daphne_clone.connection.h2_tunnel import H2Tunnel
-from daphne_clone.connection.shared import LINGER_S, MIN_RATE, WriteDeadline
+from daphne_clone.connection.shared import LINGER_S, WriteDeadline
 from daphne_clone.errors import ClientDisconnected, H2StreamFault, RequestRefused
 from daphne_clone.wire import h2_frames
 from daphne_clone.wire.h2_fields import H2HeadEncoder
@@ -46,6 +46,11 @@ _HEADERS_END = h2_frames.END_HEADERS
 _HEADERS_END_STREAM = h2_frames.END_HEADERS | END_STREAM
 
 
+def _content_length(size: int) -> bytes:
+    """The field that a head has when the application has not given it, and the length is known; as in HTTP/1.1."""
+    return H2HeadEncoder.write_field(b"content-length", b"%d" % size)
+
+
 class H2Stream:
     """A stream from its request on; also the `ResponseChannel` of its exchange.
 
@@ -59,34 +64,29 @@ class H2Stream:
         exchange: Who answers; None before, and when that is done.
         is_request_whole: The peer has ended its side.
         is_scheduled: The connection is going to ask for a frame.
+        waiting: Octets of content that are not written yet.
     """
 
     __slots__ = (
         "_awaits_trailers",
         "_block",
+        "_body",
         "_connection",
         "_content",
-        "_declared",
-        "_frames",
+        "_blocks",
         "_has_body",
+        "_has_length",
         "_has_response_ended",
         "_head",
-        "_held",
         "_is_continue_due",
         "_is_end_written",
         "_is_ending",
         "_is_gone",
-        "_is_held_whole",
-        "_is_reading_paused",
-        "_read_deadline",
-        "_received",
-        "_receive_window",
         "_resumed",
         "_trailers",
         "_tunnel",
-        "_uncredited",
-        "_waiting",
         "_write_deadline",
+        "_written",
         "client",
         "exchange",
         "extensions",
@@ -99,6 +99,7 @@ class H2Stream:
         "is_writing_paused",
         "scheme",
         "server",
+        "waiting",
         "window",
     )
 
@@ -120,12 +121,14 @@ class H2Stream:
         self._head = head
         # The response, as far as it has not been written.
         self._block: bytes | None = None  # its field block, until it leaves with the first content
-        self._frames = b""  # what goes out before all content
+        self._blocks: list[bytes] = []  # field blocks that go out before all content
         self._content: deque[bytes | memoryview] | None = None
-        self._waiting = 0  # octets of it
+        self.waiting = 0
+        self._written = 0  # octets of content that had to wait
         self._is_ending = False  # with it, the response ends
         self._is_end_written = False
         self._has_body = True
+        self._has_length = False
         self._awaits_trailers = False
         self._trailers: bytes | None = None
         self._has_response_ended = False
@@ -133,23 +136,16 @@ class H2Stream:
         self._write_deadline: WriteDeadline | None = None
         self._resumed: asyncio.Future[None] | None = None
         self._tunnel: H2Tunnel | None = None
-        # The request's body. Held is what the exchange does not want yet; neither window is given back for it.
         self._is_continue_due = False
-        self._held: bytearray | None = None
-        self._is_held_whole = False
-        self._is_reading_paused = False
-        self._read_deadline = inf
+        self._body: H2Body | None = None
         if not whole:
-            self._receive_window = connection.options.stream_window
-            self._uncredited = 0
-            self._received = 0
-            self._declared = None if head is None else head.content_length
+            self._body = H2Body(connection, self, None if head is None else head.content_length)
             if head is not None:
                 self._is_continue_due = head.expects_continue
                 if head.upgrade:
-                    self._is_reading_paused = True  # until there is a session to have it
+                    self._body.pause()  # until there is a session to have it
                 else:
-                    self._wait_for_body()
+                    self._body.expect_within(self.factory.timeouts.request_body)
 
     # What the connection tells
 
@@ -157,69 +153,28 @@ class H2Stream:
         """Take content of the request.
 
         Raises:
-            H2StreamFault: It is more than was allowed or announced, or less, or comes behind the end.
+            H2StreamFault: See `H2Body.data_received`.
         """
-        if self.is_request_whole or self._is_held_whole:
+        if self._body is None:
             raise H2StreamFault(self.id, ErrorCode.STREAM_CLOSED, "DATA behind the end of the stream")
-        self._receive_window -= flow_size
-        if self._receive_window < 0:
-            raise H2StreamFault(self.id, ErrorCode.FLOW_CONTROL_ERROR, "DATA over the stream's window")
-        size = len(data)
-        self._received += size
-        if self._declared is not None and (
-            self._received > self._declared or (end_stream and self._received < self._declared)
-        ):
-            raise H2StreamFault(self.id, ErrorCode.PROTOCOL_ERROR, "DATA that disagrees with Content-Length")
         self._is_continue_due = False
-        limit = self.factory.limits.body
-        if 0 < limit < self._received and self.exchange is not None and self._tunnel is None:
-            self._connection.credit(flow_size)
-            self._refuse_rest(RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a body over the limit"))
-            return
-        if self._read_deadline is not inf:
-            # As in HTTP/1.1: stall and trickle in one.
-            self._read_deadline = min(
-                self._read_deadline + size / MIN_RATE, self.factory.clock.now + self.factory.timeouts.request_body
-            )
-        if self._is_reading_paused:
-            if data:
-                if self._held is None:
-                    self._held = bytearray()
-                self._held += data
-            self._credit(flow_size - size, end_stream)  # padding is not kept
-            self._is_held_whole = end_stream
-        else:
-            if data:
-                self._deliver(data)
-            self._credit(flow_size, end_stream)
-            if end_stream:
-                self.request_ended()
+        self._body.data_received(data, flow_size, end_stream)
 
-    def request_ended(self) -> None:
-        """The peer has ended its side.
+    def trailers_received(self) -> None:
+        """The request ends with trailers, which nobody reads.
 
         Raises:
-            H2StreamFault: There was less of it than announced.
+            H2StreamFault: See `H2Body.trailers_received`.
         """
-        if self._is_gone:
-            return
-        if self._declared is not None and self._received < self._declared:
-            raise H2StreamFault(self.id, ErrorCode.PROTOCOL_ERROR, "less DATA than Content-Length says")
-        if self._is_reading_paused:
-            self._is_held_whole = True
-            return
-        self.is_request_whole = True
+        assert self._body is not None, "the connection has looked whether the peer has ended its side"
         self._is_continue_due = False
-        self._read_deadline = inf
-        if self._tunnel is not None:
-            self._tunnel.peer_ended()
-        elif self.exchange is not None:
-            self.exchange.request_ended()
-        if self._has_response_ended:
-            self._connection.remove(self)
+        self._body.trailers_received()
 
-    def window_changed(self, increment: int) -> None:
+    def window_changed(self, increment: int) -> bool:
         """The peer takes more, or, as it has changed its settings, less.
+
+        Returns:
+            Whether something has waited for it.
 
         Raises:
             H2StreamFault: It is more than a window can be.
@@ -227,8 +182,7 @@ class H2Stream:
         self.window += increment
         if self.window > h2_frames.MAX_WINDOW:
             raise H2StreamFault(self.id, ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
-        if self._waiting and self.window > 0:
-            self._connection.schedule(self)
+        return self.waiting > 0 and self.window > 0
 
     def closed(self) -> None:
         """The stream is over, and not by us: it was reset, or its connection is lost."""
@@ -247,21 +201,21 @@ class H2Stream:
             if not self._has_response_ended:
                 return
             self._connection.remove(self)
-        elif self.is_request_whole:
+        elif self.has_peer_ended:
             self.exchange.client_closed_writing()
         else:
             self._connection.reset(self, ErrorCode.CANCEL)
             self.closed()
 
     @property
-    def has_more(self) -> bool:
-        """There is something left to write."""
-        return bool(self._frames or self._waiting or (self._is_ending and not self._has_response_ended))
+    def has_peer_ended(self) -> bool:
+        """The peer has ended its side, though the application may not have had all of it."""
+        return self._body is None or self._body.has_ended
 
     @property
-    def is_answering(self) -> bool:
-        """An application has been started for it, and has not ended its response."""
-        return self.exchange is not None and not self._is_ending
+    def is_unanswered(self) -> bool:
+        """Its response has not been written to the end."""
+        return not self._has_response_ended
 
     def write_next(self) -> bool:
         """Write what can be written now, one frame of content at most.
@@ -270,10 +224,12 @@ class H2Stream:
             Whether there is more that can be written.
         """
         connection = self._connection
-        if self._frames:
-            connection.write(self._frames)
-            self._frames = b""
         content = self._content
+        if self._blocks:
+            blocks, self._blocks = self._blocks, []
+            for block in blocks[:-1]:
+                connection.write_block(self.id, block, end_stream=False)
+            connection.write_block(self.id, blocks[-1], end_stream=self._is_end_written)
         if content:
             room = min(self.window, connection.window, connection.max_frame_size)
             if room <= 0:
@@ -284,8 +240,9 @@ class H2Stream:
             self.window -= size
             connection.window -= size
             connection.content_written()
-            self._waiting -= size
-            if self.is_writing_paused and self._waiting <= MAX_WAITING:
+            self.waiting -= size
+            self._written += size
+            if self.is_writing_paused and self.waiting <= MAX_WAITING:
                 self._resume_writing()
             if content:
                 return True
@@ -293,7 +250,7 @@ class H2Stream:
                 return False  # the application, resumed, has ended it
         if self._is_ending and not self._has_response_ended:
             if self._trailers is not None:
-                connection.write(h2_frames.headers(self.id, self._trailers, True, connection.max_frame_size))
+                connection.write_block(self.id, self._trailers, end_stream=True)
             elif not self._is_end_written:
                 connection.write(frame_header(0, DATA, END_STREAM, self.id))
             self._response_ended()
@@ -303,9 +260,12 @@ class H2Stream:
 
     def start_response(self, status: int, headers: Iterable[Field], has_body: bool, trailers: bool) -> int | None:
         # RFC 9110 section 8.6: no Content-Length in a 204.
-        self._block, length, _ = self._connection.encode(status, headers, status == 204)
+        block, length, _ = self._connection.encode(status, headers, status == 204)
         self._awaits_trailers = trailers
         self._has_body = has_body
+        self._has_length = length is not None or not has_body
+        if not self._is_gone:
+            self._block = block
         return length
 
     def send_body(self, data: bytes, more: bool) -> None:
@@ -314,7 +274,7 @@ class H2Stream:
         size = len(data)
         if (
             block is not None
-            and not (more or self._awaits_trailers or self._frames or connection.is_writing_paused)
+            and not (more or self._awaits_trailers or self._blocks or connection.is_writing_paused)
             and size <= self.window
             and size <= connection.window
             and size <= connection.max_frame_size
@@ -323,6 +283,8 @@ class H2Stream:
             # Most responses: whole, and small. As below, without its questions.
             self._block = None
             self.is_head_sent = True
+            if not self._has_length:
+                block += _content_length(size)
             if connection.block_prefix:
                 block = connection.take_block_prefix() + block
             length = len(block)
@@ -343,12 +305,14 @@ class H2Stream:
             self._is_ending = True
             self._response_ended()
             return
+        if self._is_gone:
+            return
         if block is not None:
-            self._write_head(block, end_stream=not (size or more or self._awaits_trailers))
+            self._queue_head(block, None if more else size)
         if data:
             self._queue(data)
         if not more and not self._awaits_trailers:
-            self._is_ending = True
+            self._end_response()
         self._write_on()
 
     def send_trailers(self, trailers: Iterable[Field], more: bool) -> None:
@@ -356,12 +320,14 @@ class H2Stream:
         if block and self._has_body:
             self._trailers = (self._trailers or b"") + block
         if not more:
-            self._is_ending = True
+            self._end_response()
             self._write_on()
 
     async def send_file(self, fileno: int, offset: int, count: int, more: bool) -> None:
         loop = asyncio.get_running_loop()
         end = offset + count
+        if self._block is not None:
+            self._queue_head(self._block, None if more else count)
         for start in range(offset, end, _FILE_PIECE):
             # In a thread: a disk, or a network behind it, may have to be waited for.
             data = await loop.run_in_executor(None, os.pread, fileno, min(_FILE_PIECE, end - start), start)
@@ -389,16 +355,18 @@ class H2Stream:
     def refuse(self, status: HTTPStatus) -> None:
         self.exchange = None
         fields, body = refusal(status)
-        self.start_response(status.value, fields, True, False)
-        self._read_deadline = self.factory.clock.now + LINGER_S
-        self.send_body(b"" if self._head is not None and self._head.method == "HEAD" else body, more=False)
-        if not self._is_gone and not self.is_request_whole and self._has_response_ended:
-            self._connection.reset(self, ErrorCode.NO_ERROR)
+        if self._head is None:
+            fields, body = [], b""  # it may have been HEAD
+        elif self._head.method == "HEAD":
+            body = b""
+        self.start_response(status.value, fields, bool(body), False)
+        self.send_body(body, more=False)
 
     def switch_to_websocket(self, session: Any, key: bytes | None, headers: Iterable[Field]) -> None:  # noqa: ANN401
         # RFC 8441 section 5: 200 rather than 101, and the stream is the transport.
         block, _, _ = self._connection.encode(HTTPStatus.OK.value, headers, True)
-        self._write_head(block, end_stream=False)
+        self._has_length = True
+        self._queue_head(block, None)
         self._write_on()
         self.exchange = None
         self._tunnel = tunnel = H2Tunnel(self, session, self._connection.transport)
@@ -408,29 +376,23 @@ class H2Stream:
             session.shutdown_started()
 
     def pause_reading(self) -> None:
-        self._is_reading_paused = True
-        self._read_deadline = inf
+        if self._body is not None:
+            self._body.pause()
 
     def resume_reading(self) -> None:
-        if not self._is_reading_paused or self._is_gone:
+        body = self._body
+        if body is None:
             return
-        self._is_reading_paused = False
-        if self._held:
-            held, self._held = bytes(self._held), None
-            self._deliver(held)
-            self._credit(len(held), self._is_held_whole)
-        if self._is_reading_paused:
-            return  # it was enough again
-        if self._is_held_whole:
-            self._is_held_whole = False
-            self.request_ended()
-        elif not self.is_request_whole and self._tunnel is None:
-            self._wait_for_body()
+        if self._tunnel is None:
+            body.expect_within(self.factory.timeouts.request_body)
+        body.resume()
 
     def abort(self) -> None:
+        exchange, self.exchange = self.exchange, None
         if not self._is_gone:
             self._connection.reset(self, ErrorCode.INTERNAL_ERROR)
-        self.exchange = None
+        if exchange is not None:
+            self.factory.call_soon(exchange.connection_lost)  # as after abortConnection, in another turn
 
     # For the tunnel
 
@@ -449,13 +411,8 @@ class H2Stream:
     def linger(self) -> None:
         """Wait for the peer to close its side as well, but not long, nor for what it says."""
         self._tunnel = None
-        self._is_reading_paused = False
-        self._read_deadline = self.factory.clock.now + LINGER_S
-        if self._held:
-            held, self._held = self._held, None
-            self._credit(len(held), self._is_held_whole)
-        if self._is_held_whole:
-            self.request_ended()
+        if self._body is not None:
+            self._body.discard(LINGER_S)
 
     def cancel(self) -> None:
         """Reset the stream, as a connection is reset."""
@@ -463,7 +420,8 @@ class H2Stream:
             self._connection.reset(self, ErrorCode.CANCEL)
 
     def getWriteBufferSize(self) -> int:  # the name that WriteDeadline asks a transport by
-        return self._waiting
+        """What falls as the peer takes content: that is looked at, and the application may add to what waits."""
+        return -self._written
 
     # The server's periodic work
 
@@ -471,7 +429,7 @@ class H2Stream:
         """Act on what has waited too long; called about once a second."""
         clock = self.factory.clock
         if self._tunnel is None:
-            if not self._waiting:
+            if not self.waiting:
                 self._write_deadline = None
             elif self._write_deadline is None:
                 seconds = self.factory.timeouts.write
@@ -480,57 +438,72 @@ class H2Stream:
                 self._connection.reset(self, ErrorCode.CANCEL)
                 self.closed()
                 return
-        if clock.previous >= self._read_deadline:
-            self._read_deadline = inf
+        if self._body is not None and self._body.is_late:
             if self.exchange is None:
                 self._connection.reset(self, ErrorCode.NO_ERROR)
+                self.closed()
             else:
+                self._body.expect_within(0)
                 self._refuse_rest(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly"))
 
-    # Inside
+    # What the body tells
 
-    def _deliver(self, data: bytes) -> None:
+    def content_received(self, data: bytes) -> None:
+        """A piece of content, in its turn."""
+        assert self._body is not None, "who has content has a body"
         if self._tunnel is not None:
             self._tunnel.data_received(data)
-        elif self.exchange is not None:
+        elif self.exchange is None:
+            if self._has_response_ended and self._body.received > MAX_DISCARDED and not self._is_gone:
+                self._connection.reset(self, ErrorCode.NO_ERROR)  # RFC 9113 section 8.1: the response is whole already
+        elif 0 < self.factory.limits.body < self._body.received:
+            self._refuse_rest(RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a body over the limit"))
+        else:
             self.exchange.body_received(data)
-        elif self._received > MAX_DISCARDED:
-            self._connection.reset(self, ErrorCode.NO_ERROR)  # RFC 9113 section 8.1: the response is whole already
 
-    def _credit(self, size: int, ended: bool) -> None:
-        """Give ``size`` octets of the windows back; the stream's own in lots, and not where it has ended."""
-        self._connection.credit(size)
-        if ended or self._is_gone:
+    def request_ended(self) -> None:
+        """The peer has ended its side, and all that came before has been passed on."""
+        if self._is_gone:
             return
-        self._uncredited += size
-        if self._uncredited >= self._connection.options.stream_window // 2:
-            self._connection.write(h2_frames.window_update(self.id, self._uncredited))
-            self._receive_window += self._uncredited
-            self._uncredited = 0
+        self._body = None
+        self.is_request_whole = True
+        self._is_continue_due = False
+        if self._tunnel is not None:
+            self._tunnel.peer_ended()
+        elif self.exchange is not None and self._head is not None and self._head.content_length != 0:
+            self.exchange.request_ended()
+        if self._has_response_ended:
+            self._connection.remove(self)
 
-    def _wait_for_body(self) -> None:
-        seconds = self.factory.timeouts.request_body
-        self._read_deadline = self.factory.clock.now + seconds if seconds else inf
+    # Inside
 
     def _refuse_rest(self, refusal: RequestRefused) -> None:
         assert self.exchange is not None, "who wants no body is told nothing of it"
         self.factory.request_refused(self, refusal)
         self.exchange.request_refused(refusal)
 
-    def _write_head(self, block: bytes, *, end_stream: bool) -> None:
-        """Queue the head; with END_STREAM where nothing follows it."""
+    def _queue_head(self, block: bytes, length: int | None) -> None:
+        """Queue the head of the response, whose content is ``length`` octets; None where that is not known yet."""
         self._block = None
         self.is_head_sent = True
-        block = self._connection.take_block_prefix() + block
-        self._frames += h2_frames.headers(self.id, block, end_stream, self._connection.max_frame_size)
-        if end_stream:
-            self._is_ending = self._is_end_written = True
+        if length is not None and not self._has_length:
+            block += _content_length(length)
+        self._blocks.append(block)
+        if not length and length is not None and not self._awaits_trailers:
+            self._is_end_written = True  # END_STREAM goes with it
+
+    def _end_response(self) -> None:
+        """The exchange has said all; what of it waits goes out without it."""
+        self._is_ending = True
+        self.exchange = None
+        if self._body is not None:
+            self._body.discard(0)
 
     def _write_interim(self, status: int, fields: list[Field]) -> None:
-        block = self._connection.take_block_prefix() + H2HeadEncoder.write_status(status)
-        block += b"".join(H2HeadEncoder.write_field(*field) for field in fields)
-        self._frames += h2_frames.headers(self.id, block, False, self._connection.max_frame_size)
-        self._write_on()
+        if not self._is_gone:
+            block = H2HeadEncoder.write_status(status)
+            self._blocks.append(block + b"".join(H2HeadEncoder.write_field(*field) for field in fields))
+            self._write_on()
 
     def _queue(self, data: bytes) -> None:
         content = self._content
@@ -539,7 +512,7 @@ class H2Stream:
         if content and len(content[-1]) + len(data) <= _JOIN_BELOW:
             data = b"".join((content.pop(), data))  # many small ones would take more memory than they hold
         content.append(data)
-        self._waiting += len(data)
+        self.waiting += len(data)
 
     def _write_content(self, content: deque[bytes | memoryview], room: int) -> int:
         """Write one frame of what waits; returns its size."""
@@ -564,7 +537,7 @@ class H2Stream:
         if self._is_gone:
             return
         self._connection.schedule(self)
-        if self._waiting > MAX_WAITING and not self.is_writing_paused:
+        if self.waiting > MAX_WAITING and not self.is_writing_paused:
             self.is_writing_paused = True
             if self._tunnel is not None:
                 self._tunnel.pause_writing()
@@ -587,25 +560,23 @@ class H2Stream:
         self.exchange = None
         if self._tunnel is not None:
             self._tunnel.sending_ended()
-        if self.is_request_whole:
+        if self._body is None:
             self._connection.remove(self)
-        else:
-            # As HTTP/1.1: a body that is on its way is read, rather than taking the answer from a client that is made
-            # to stop. For a while, and not for ever.
-            self.resume_reading()
+        elif self._tunnel is None:
+            # As in HTTP/1.1: a body that is on its way may end, rather than have the client told to stop, for which
+            # some throw the response away. Not a long one, and not for ever.
+            self._body.discard(LINGER_S)
 
     def _let_go(self) -> None:
         """The stream is closed: nothing is written any more, and who waits for that must not wait for ever."""
         self._is_gone = True
-        self._read_deadline = inf
         self._write_deadline = None
-        self._frames = b""
+        self._blocks = []
         self._block = None
-        if self._held:
-            self._connection.credit(len(self._held))
-            self._held = None
+        if self._body is not None:
+            self._body.close()
         self._content = None
-        self._waiting = 0
+        self.waiting = 0
         self.is_writing_paused = False
         if self._resumed is not None:
             self._resume_writing()

@@ -96,7 +96,7 @@ class H2Tunnel:
         return self._transport.getHost()
 
     def getWriteBufferSize(self) -> int:
-        return self._stream.getWriteBufferSize()
+        return self._stream.waiting
 
     # IConsumer
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # RFC 9113 section 8.2.1: a token, in lower case.
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*")  # RFC 3986 section 3.1
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _MAX_LENGTH = 2**63 - 1
 
@@ -164,18 +165,21 @@ class RequestDecoder:
         fields: list[Field] = []
         known = self._known.get
         size = count = 0
+        is_behind_pseudo = False
         for pair in decoded:
             name, value = pair
             size += len(name) + len(value) + _FIELD_OVERHEAD
             count += 1
             field = known(pair)
             if field is not None:
+                is_behind_pseudo = True
                 fields.append(field)
             elif name[:1] == b":":
-                if name not in _PSEUDO or name in pseudo or fields or special:
+                if name not in _PSEUDO or name in pseudo or is_behind_pseudo:
                     _malformed(stream_id, "a pseudo-field that is unknown, repeated or out of place")
                 pseudo[name] = value
             else:
+                is_behind_pseudo = True
                 _check_field(stream_id, name, value)
                 if name in _SPECIAL:
                     special.setdefault(name, []).append(value)
@@ -214,7 +218,7 @@ class RequestDecoder:
             head.root_path = special[b"daphne-root-path"][0]
         length = self._length(stream_id, special.get(b"content-length", []), end_stream)
         if not end_stream:
-            head.content_length = length or None  # 0 would say that nothing more comes; the end of the stream does
+            head.content_length = length
             values = special.get(b"expect", ())
             head.expects_continue = any(value.lower() == b"100-continue" for value in values)
 
@@ -262,6 +266,8 @@ def _with_target(stream_id: int, pseudo: dict[bytes, bytes], hosts: list[bytes],
         _malformed(stream_id, ":protocol without CONNECT")  # RFC 8441 section 4
     if not all(map(pseudo.get, _REQUIRED)):
         _malformed(stream_id, "a pseudo-field that is missing or empty")
+    if _SCHEME.fullmatch(pseudo[b":scheme"]) is None:
+        _malformed(stream_id, "a scheme that is none")
     path = pseudo[b":path"]
     if path[:1] != b"/" and path != b"*":
         _malformed(stream_id, "a path that does not begin with a slash")
@@ -324,6 +330,8 @@ class H2HeadEncoder(HeadEncoder):
     """Writes the field block of a response."""
 
     __slots__ = ()
+
+    DROPPED = _CONNECTION_SPECIFIC
 
     @staticmethod
     def write_status(status: int) -> bytes:

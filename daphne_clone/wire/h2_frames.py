@@ -128,6 +128,7 @@ class FrameParser:
 
     __slots__ = (
         "_block_ends_stream",
+        "_is_stopped",
         "_block_stream",
         "_has_settings",
         "_max_block_size",
@@ -145,9 +146,14 @@ class FrameParser:
         self._partial = bytearray()
         self._needed = 0  # octets of `_partial` until a frame can be told, or is whole
         self._has_settings = False
+        self._is_stopped = False
         self.open_block: bytearray | None = None
         self._block_stream = 0
         self._block_ends_stream = False
+
+    def stop(self) -> None:
+        """Take no frame more, not even from what is being parsed."""
+        self._is_stopped = True
 
     def receive_data(self, data: bytes, max_frames: int) -> bytes:
         """Parse the next bytes.
@@ -170,7 +176,7 @@ class FrameParser:
             data = bytes(partial)
             partial.clear()
         position, size = 0, len(data)
-        while max_frames:
+        while max_frames and not self._is_stopped:
             start = position + HEADER_SIZE
             if start > size:
                 self._needed = HEADER_SIZE
@@ -192,6 +198,8 @@ class FrameParser:
                     self._frame(kind, flags, stream_id & _STREAM_BITS, data[start:end])
             except H2StreamFault as fault:
                 self._sink.stream_fault(fault)
+        if self._is_stopped:
+            return b""
         rest = data[position:]
         if not max_frames and rest:
             return rest

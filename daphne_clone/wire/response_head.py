@@ -74,6 +74,9 @@ class HeadEncoder:
         "_status_lines",
     )
 
+    # The server owns framing; and "keep-alive" would promise what only the server knows.
+    DROPPED = frozenset((b"keep-alive", b"transfer-encoding"))
+
     MAX_NAMES = 512
     MAX_LINES = 1024
     MAX_LINE = 200
@@ -87,10 +90,8 @@ class HeadEncoder:
         self._kinds = {
             **{name: _DEFAULT for name, _ in defaults.fields},
             b"content-length": _LENGTH,
+            **dict.fromkeys(self.DROPPED, _DROPPED),
             b"connection": _CONNECTION,
-            # The server owns framing; "keep-alive" would promise what only the server knows.
-            b"transfer-encoding": _DROPPED,
-            b"keep-alive": _DROPPED,
         }
         # Plain fields as they are written: a dict look-up each where checking and writing takes 0.3 us.
         self._lines: dict[Field, bytes] = {}
