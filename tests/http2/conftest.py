@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.app_side import AppSide
+from tests.support.certificates import Authority
 from tests.support.h2_client import H2Connection
 from tests.support.server_process import ServerProcess
 
@@ -35,6 +36,20 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
     else:
         with ServerProcess("h2_apps:application", [*PLAIN, *options]) as process:
             yield process
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def tls_server(authority: Authority) -> Iterator[ServerProcess]:
+    """The same behind TLS."""
+    files = authority.sign("server", ["127.0.0.1", "localhost"])
+    options = ["--ssl-certfile", files.certificate, "--ssl-keyfile", files.key]
+    with ServerProcess("h2_apps:application", [*PLAIN, *options]) as process:
+        yield process
 
 
 @pytest.fixture

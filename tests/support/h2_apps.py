@@ -53,9 +53,14 @@ async def reads_when_released(scope: Scope, receive: Receive, send: Send) -> Non
     note(scope, total)
 
 
+async def page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Something for a browser to be at."""
+    await answer(send, b"<!DOCTYPE html><title>page</title>", headers=[(b"content-type", b"text/html")])
+
+
 ROUTES = {
     function.__name__: function
-    for function in (large_head, trailers, answers_while_it_reads, waits_for_the_end, reads_when_released)
+    for function in (page, large_head, trailers, answers_while_it_reads, waits_for_the_end, reads_when_released)
 }
 
 
