@@ -6,15 +6,18 @@ import configparser
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
 import urllib.request
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
+from signal import SIGTERM
+from subprocess import Popen
 
 import pytest
 
@@ -143,18 +146,12 @@ def test_installed_package_runs_as_a_module(installed: Path, tmp_path: Path) -> 
     assert VERSION in run(sys.executable, "-P", "-m", "daphne_clone", "--version", env=env)
 
 
-@pytest.mark.parametrize("command", ["twistd", "twist"])
-def test_installed_plugin_serves(installed: Path, tmp_path: Path, command: str) -> None:
-    (tmp_path / "where.py").write_text(
-        "import daphne_clone\n"
-        "async def app(scope, receive, send):\n"
-        "    await send({'type': 'http.response.start', 'status': 200})\n"
-        "    await send({'type': 'http.response.body', 'body': daphne_clone.__file__.encode()})\n"
-    )
-    options = {"twistd": ["-n", "--pidfile="], "twist": ["--log-format=text"]}[command]
+@contextmanager
+def serving(command: Sequence[str | Path], directory: Path, installed: Path) -> Iterator[tuple[str, Popen[str]]]:
+    """Run a command that serves, in a directory; give the address that it tells, and end it by SIGTERM."""
     process = subprocess.Popen(
-        [Path(sys.executable).with_name(command), *options, "daphne_clone", "-p", "0", "where:app"],
-        cwd=tmp_path,
+        command,
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": str(installed), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -164,17 +161,73 @@ def test_installed_plugin_serves(installed: Path, tmp_path: Path, command: str) 
     with process:
         try:
             log = ""
-            while not (found := re.search(r"Listening on (http://\S+);", log)):
+            while not (found := re.search(r"(?:Listening on|development server at) (http://[^;\s]+)", log)):
                 line = process.stdout.readline()  # pytest's own timeout ends a wait without end
                 assert line, log
                 log += line
-            with urllib.request.urlopen(found[1], timeout=5) as response:
-                assert Path(response.read().decode()).is_relative_to(installed)
+            yield found[1], process
         finally:
             process.terminate()
             log += process.stdout.read()
-    assert process.returncode == -signal.SIGTERM
     assert "Traceback" not in log
+
+
+SERVED = """
+import daphne_clone
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": daphne_clone.__file__.encode()})
+"""
+
+DJANGO_SETTINGS = """
+SECRET_KEY = "only for tests"
+DEBUG = True
+INSTALLED_APPS = ["daphne_clone", "django.contrib.staticfiles"]
+STATIC_URL = "/static/"
+ASGI_APPLICATION = "served.app"
+ROOT_URLCONF = "site_urls"
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        pytest.param(["{installed}/bin/server", "-p", "0", "served:app"], 0, id="server"),
+        pytest.param(["{python}", "-P", "-m", "daphne_clone", "-p", "0", "served:app"], 0, id="python -m"),
+        pytest.param(
+            ["{scripts}/twistd", "-n", "--pidfile=", "daphne_clone", "-p", "0", "served:app"], -SIGTERM, id="twistd"
+        ),
+        pytest.param(["{scripts}/twist", "daphne_clone", "-p", "0", "served:app"], -SIGTERM, id="twist"),
+        pytest.param(
+            ["{python}", "-m", "django", "runserver", "0", "--noreload", "--settings=site_settings"], 0, id="runserver"
+        ),
+    ],
+)
+def test_installed_wheel_serves_by_every_command(
+    installed: Path, tmp_path: Path, command: list[str], status: int
+) -> None:
+    (tmp_path / "served.py").write_text(SERVED)
+    (tmp_path / "site_settings.py").write_text(DJANGO_SETTINGS)
+    (tmp_path / "site_urls.py").write_text("urlpatterns = []")
+    places = {"installed": installed, "python": sys.executable, "scripts": Path(sys.executable).parent}
+    with (
+        serving([word.format(**places) for word in command], tmp_path, installed) as (url, process),
+        urllib.request.urlopen(url, timeout=5) as response,
+    ):
+        assert Path(response.read().decode()).is_relative_to(installed)
+    assert process.returncode == status
+
+
+def test_plugin_is_found_where_twisted_cannot_keep_its_cache(installed: Path, tmp_path: Path) -> None:
+    """Twisted writes a cache beside its plugins, and site-packages may belong to somebody else."""
+    (tmp_path / "served.py").write_text(SERVED)
+    site = tmp_path / "site-packages"
+    shutil.copytree(installed, site, ignore=shutil.ignore_patterns("dropin.cache"))
+    (site / "twisted" / "plugins" / "dropin.cache").mkdir()  # what not even root can write to
+    twistd = [Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "daphne_clone", "-p", "0", "served:app"]
+    with serving(twistd, tmp_path, site) as (url, _), urllib.request.urlopen(url, timeout=5) as response:
+        assert Path(response.read().decode()).is_relative_to(site)
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
