@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 async def peek(connection: socket.socket, loop: asyncio.AbstractEventLoop, at_most: int) -> bytes:
@@ -44,38 +42,36 @@ def _set(future: asyncio.Future[None]) -> None:
 
 
 class Patience:
-    """How long the peers of one port are waited for, each on its own; less once the port has stopped.
+    """How long tasks may wait for their peers, each for its own; less once the port they work for has stopped.
+
+    A task that has no more time is cancelled. A timer for each, and not ``asyncio.timeout``: that takes ten times as
+    long (1.3 us for 13), which would be a hundredth of what a new TLS connection costs.
 
     Args:
         loop: The running loop.
         seconds: What each has.
-        seconds_at_end: What is left when the port stops, to those that are waited for and to those that come after.
+        seconds_at_end: What is left when the port stops, to those that wait and to those that come after.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, seconds_at_end: float) -> None:
         self._loop = loop
         self._seconds = seconds
         self._seconds_at_end = seconds_at_end
-        self._timeouts: set[asyncio.Timeout] = set()
+        self._timers: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
 
-    @asynccontextmanager
-    async def __call__(self) -> AsyncIterator[None]:
-        """Wait for one peer inside this block.
-
-        Raises:
-            TimeoutError: Its time is over.
-        """
-        async with asyncio.timeout(self._seconds) as timeout:
-            self._timeouts.add(timeout)
-            try:
-                yield
-            finally:
-                self._timeouts.discard(timeout)
+    def begin(self, task: asyncio.Task[None]) -> None:
+        """From now on the task has so long to end."""
+        self._timers[task] = self._loop.call_later(self._seconds, task.cancel)
+        task.add_done_callback(self._ended)
 
     def end_soon(self) -> None:
         """The port has stopped."""
         self._seconds = min(self._seconds, self._seconds_at_end)
         end = self._loop.time() + self._seconds_at_end
-        for timeout in self._timeouts:
-            if not timeout.expired():  # it may be so, and its task not know yet
-                timeout.reschedule(min(timeout.when() or end, end))
+        for task, timer in self._timers.items():
+            if timer.when() > end:
+                timer.cancel()
+                self._timers[task] = self._loop.call_at(end, task.cancel)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._timers.pop(task).cancel()

@@ -266,23 +266,24 @@ class LoopPort:
     async def _hand_over_secured(
         self, connection: socket.socket, make_transport: functools.partial[LoopTransport], security: Security
     ) -> None:
-        assert self._patience is not None, "it goes with the security"
-        async with self._patience():
-            if security.plain_factory is not None:
-                # A TLS record begins with its type, 22 (RFC 8446 section 5.1); a request in plain text with a letter.
-                first = await peek(connection, self._loop, 1)
-                if first.isalpha():
-                    ends = make_transport.args[2:]
-                    make_transport = functools.partial(LoopTransport, security.plain_factory, self._loop, *ends)
-                    await self._loop.connect_accepted_socket(make_transport, connection)
-                    return
-            await self._loop.connect_accepted_socket(
-                make_transport,
-                connection,
-                ssl=security.context.current,
-                ssl_handshake_timeout=security.handshake_timeout_s,
-                ssl_shutdown_timeout=tls.SHUTDOWN_TIMEOUT_S,
-            )
+        task = asyncio.current_task()
+        assert self._patience is not None and task is not None, "_accept makes a task of each"
+        self._patience.begin(task)
+        if security.plain_factory is not None:
+            # A TLS record begins with its type, 22 (RFC 8446 section 5.1); a request in plain text with a letter.
+            first = await peek(connection, self._loop, 1)
+            if first.isalpha():
+                ends = make_transport.args[2:]
+                make_transport = functools.partial(LoopTransport, security.plain_factory, self._loop, *ends)
+                await self._loop.connect_accepted_socket(make_transport, connection)
+                return
+        await self._loop.connect_accepted_socket(
+            make_transport,
+            connection,
+            ssl=security.context.current,
+            ssl_handshake_timeout=security.handshake_timeout_s,
+            ssl_shutdown_timeout=tls.SHUTDOWN_TIMEOUT_S,
+        )
 
 
 @implementer(IListeningPort)

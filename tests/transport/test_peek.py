@@ -72,12 +72,37 @@ def test_a_cancelled_look_leaves_nothing_behind(run, pair):
     run(scenario())
 
 
+async def wait_in_vain(patience):
+    patience.begin(asyncio.current_task())
+    await asyncio.Event().wait()
+
+
+async def is_cancelled(task):
+    async with asyncio.timeout(5):
+        await asyncio.wait({task})
+    return task.cancelled()
+
+
 def test_patience_ends(run):
     async def scenario():
-        patience = Patience(asyncio.get_running_loop(), 0.01, 5)
-        with pytest.raises(TimeoutError):
-            async with patience():
-                await asyncio.Event().wait()
+        patience = Patience(asyncio.get_running_loop(), 0.01, 60)
+        assert await is_cancelled(asyncio.ensure_future(wait_in_vain(patience)))
+
+    run(scenario())
+
+
+def test_who_has_ended_is_waited_for_no_more(run):
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        patience = Patience(loop, 60, 60)
+
+        async def end_at_once():
+            patience.begin(asyncio.current_task())
+
+        await loop.create_task(end_at_once())
+        await asyncio.sleep(0)
+        assert not patience._timers
+        patience.end_soon()
 
     run(scenario())
 
@@ -86,44 +111,23 @@ def test_patience_ends(run):
 def test_less_is_left_when_the_end_comes(run, begins):
     async def scenario():
         patience = Patience(asyncio.get_running_loop(), 60, 0.01)
-
-        async def wait():
-            async with patience():
-                await asyncio.Event().wait()
-
-        waiting = asyncio.ensure_future(wait()) if begins == "before" else None
+        if begins == "behind":
+            patience.end_soon()
+        task = asyncio.ensure_future(wait_in_vain(patience))
         await asyncio.sleep(0)
         patience.end_soon()
-        with pytest.raises(TimeoutError):
-            await (waiting or wait())
+        assert await is_cancelled(task)
 
     run(scenario())
 
 
 def test_the_end_gives_nobody_more_time(run):
     async def scenario():
-        loop = asyncio.get_running_loop()
-        patience = Patience(loop, 0.01, 60)
-        loop.call_soon(patience.end_soon)
-        with pytest.raises(TimeoutError):
-            async with patience():
-                await asyncio.Event().wait()
-        with pytest.raises(TimeoutError):
-            async with patience():
-                await asyncio.Event().wait()
+        patience = Patience(asyncio.get_running_loop(), 0.01, 60)
+        before = asyncio.ensure_future(wait_in_vain(patience))
+        await asyncio.sleep(0)
+        patience.end_soon()
+        assert await is_cancelled(before)
+        assert await is_cancelled(asyncio.ensure_future(wait_in_vain(patience)))
 
     run(scenario())
-
-
-def test_a_time_that_is_over_stays_over_when_the_end_comes(run):
-    async def scenario():
-        loop = asyncio.get_running_loop()
-        patience = Patience(loop, 0, 60)
-        # The time-out is noted in the next turn, and the task hears of it in the one after.
-        loop.call_soon(lambda: loop.call_soon(patience.end_soon))
-        with pytest.raises(TimeoutError):
-            async with patience():
-                await asyncio.Event().wait()
-
-    run(scenario())
-    assert run.loop_errors == []
