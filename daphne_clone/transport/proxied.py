@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from twisted.logger import Logger
 
+from daphne_clone.transport.peek import peek
 from daphne_clone.transport.sockets import RESET_ON_CLOSE, address_of
 
 if TYPE_CHECKING:
@@ -125,28 +126,17 @@ class HeaderReader:
         self._timeout_s = STOP_TIMEOUT_S
         end = self._loop.time() + STOP_TIMEOUT_S
         for timeout in self._timeouts:
-            timeout.reschedule(min(timeout.when() or end, end))
+            if not timeout.expired():  # it may be so, and its task not know yet
+                timeout.reschedule(min(timeout.when() or end, end))
 
     async def _read(self, connection: socket.socket, parser: HeaderParser) -> None:
         while not parser.is_whole:
-            try:
-                seen = connection.recv(_LOOK_BYTES, socket.MSG_PEEK)
-            except (BlockingIOError, InterruptedError):
-                await self._readable(connection)
-                continue
+            seen = await peek(connection, self._loop, _LOOK_BYTES)
             if not seen:
                 raise ConnectionResetError("closed before its PROXY header was whole")
             count = parser.receive_data(seen)
             while count:
                 count -= len(connection.recv(count))
-
-    async def _readable(self, connection: socket.socket) -> None:
-        readable = self._loop.create_future()
-        self._loop.add_reader(connection.fileno(), _set, readable)
-        try:
-            await readable
-        finally:
-            self._loop.remove_reader(connection.fileno())
 
     def _refuse(self, connection: socket.socket, host: str | None, reason: str) -> NoReturn:
         """Have the connection reset, and tell whoever set the proxy up."""
@@ -163,8 +153,3 @@ class HeaderReader:
             with contextlib.suppress(OSError):  # a socket that is broken has been reset already
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         raise ConnectionAbortedError(reason)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -315,6 +315,24 @@ def test_stop_waits_for_a_header_but_not_for_long(run, monkeypatch):
     run(scenario())
 
 
+def test_time_that_is_over_stays_over_when_the_port_stops(run, monkeypatch):
+    monkeypatch.setattr(proxied, "HEADER_TIMEOUT_S", 0)
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            reader = proxied.HeaderReader("this port", loop, rules())
+            # The time-out is noted in the next turn, and the task hears of it in the one after.
+            loop.call_soon(lambda: loop.call_soon(reader.stop_soon))
+            with pytest.raises(ConnectionAbortedError, match="in time"):
+                await reader.ends_of(ours, None)
+
+    run(scenario())
+    assert run.loop_errors == []
+
+
 @pytest.mark.parametrize("header", [LINE, UNIX])
 def test_abort_resets_the_socket_whatever_its_ends_are_said_to_be(run, header):
     async def scenario():
