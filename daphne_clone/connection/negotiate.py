@@ -21,8 +21,9 @@ def is_http2(transport: Any, first: bytes) -> bool | None:  # noqa: ANN401  # an
         None while they may be the beginning of HTTP/2's preface, which is the way to speak it without ALPN (RFC 9113
         section 3.3).
     """
-    if getattr(transport, "negotiatedProtocol", None) == ALPN_HTTP_2:
-        return True
+    negotiated = getattr(transport, "negotiatedProtocol", None)
+    if negotiated is not None:
+        return bool(negotiated == ALPN_HTTP_2)
     if first.startswith(PREFACE):
         return True
     return None if PREFACE.startswith(first) else False
