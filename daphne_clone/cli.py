@@ -141,8 +141,9 @@ class CommandLineInterface:
         except ConfigurationError as error:
             raise _as_given(error, resolved.given) from error
         self.server.run()
-        status = self.server.exit_status
-        if self.server.was_cut_short:
+        # A class that is not derived from ours may have just what Daphne's has.
+        status = getattr(self.server, "exit_status", int(bool(getattr(self.server, "abort_start", False))))
+        if getattr(self.server, "was_cut_short", False):
             # The interpreter would wait for every thread, and one of them may be what was not waited for.
             logging.shutdown()
             sys.stdout.flush()
@@ -225,6 +226,9 @@ def build_server(
         settings: Everything else.
     """
     proxied = settings.proxy_headers
+    handshake_timeout = settings.websocket_handshake_timeout
+    if handshake_timeout is None:  # Daphne has one option for both
+        handshake_timeout = settings.websocket_connect_timeout
     return server_class(
         application=application,
         endpoints=endpoints,
@@ -235,7 +239,7 @@ def build_server(
         websocket_connect_timeout=settings.websocket_connect_timeout,
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
-        websocket_handshake_timeout=settings.websocket_handshake_timeout,
+        websocket_handshake_timeout=handshake_timeout,
         websocket_max_message_size=settings.websocket_max_message_size,
         websocket_max_frame_size=settings.websocket_max_frame_size,
         application_close_timeout=settings.application_close_timeout,

@@ -246,13 +246,14 @@ class Settings:
         help="how long a WebSocket may last; 0 or -1: no limit",
     )
     websocket_connect_timeout: float = option(
-        SecondsOrNever(), 20.0, "--websocket-connect-timeout", "--websocket_connect_timeout", group=WEBSOCKETS,
+        SecondsOrNever(), 5.0, "--websocket-connect-timeout", "--websocket_connect_timeout", group=WEBSOCKETS,
         unit="seconds",
         help="how long an application may take to accept a WebSocket before it is rejected with 403; 0 or -1: no limit",
     )
-    websocket_handshake_timeout: float = option(
-        Seconds(), 5.0, "--websocket-handshake-timeout", "--websocket_handshake_timeout", group=WEBSOCKETS,
-        unit="seconds", help="how long a handshake may go unanswered before it ends with 503; 0: no limit",
+    websocket_handshake_timeout: float | None = option(
+        Seconds(), None, "--websocket-handshake-timeout", "--websocket_handshake_timeout", group=WEBSOCKETS,
+        unit="seconds", unset="that of websocket-connect-timeout",
+        help="how long a handshake may go unanswered before it ends with 503; 0: no limit",
     )
 
     http2: bool = option(

@@ -113,7 +113,7 @@ def test_the_server_gets_the_arguments_that_daphne_gives(run: Run) -> None:
         "http_timeout": None,
         "request_buffer_size": None,
         "websocket_timeout": 86_400.0,
-        "websocket_connect_timeout": 20.0,
+        "websocket_connect_timeout": 5.0,
         "ping_interval": 20.0,
         "ping_timeout": 30.0,
         "websocket_handshake_timeout": 5.0,
@@ -167,6 +167,24 @@ def test_options_of_websockets_reach_the_server_by_each_of_their_spellings(
     arguments = run(*options.split()).arguments
     assert arguments[argument] == value
     assert getattr(arguments["settings"], argument) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "connect", "handshake"),
+    [
+        ("", 5.0, 5.0),
+        ("--websocket_connect_timeout 7", 7.0, 7.0),
+        ("--websocket_connect_timeout -1", 0.0, 0.0),
+        ("--websocket_handshake_timeout 7", 5.0, 7.0),
+        ("--websocket_connect_timeout 9 --websocket_handshake_timeout 0", 9.0, 0.0),
+    ],
+)
+def test_daphnes_option_for_the_accept_bounds_the_handshake_too(
+    run: Run, options: str, connect: float, handshake: float
+) -> None:
+    arguments = run(*options.split()).arguments
+    assert arguments["websocket_connect_timeout"] == connect
+    assert arguments["websocket_handshake_timeout"] == handshake
 
 
 def test_queue_and_compression_of_websockets_are_settings(run: Run) -> None:
@@ -297,6 +315,26 @@ def test_the_application_may_come_from_anywhere(site: Path, steps: list[str]) ->
 
 def test_the_server_class_can_be_read_from_class_and_instance() -> None:
     assert Command.server_class is Command().server_class is RecordingServer  # type: ignore[comparison-overlap]
+
+
+@pytest.mark.parametrize("abort_start", [False, True])
+def test_a_server_class_may_have_no_more_than_daphnes(site: Path, steps: list[str], abort_start: bool) -> None:
+    class Foreign:
+        def __init__(self, **arguments: Any) -> None:
+            self.abort_start = False
+
+        def run(self) -> None:
+            self.abort_start = abort_start
+
+    class Elsewhere(Command):
+        server_class = Foreign  # type: ignore[assignment]  # what is tested
+
+    if not abort_start:
+        Elsewhere().run(["site_under_test:app"])
+        return
+    with pytest.raises(SystemExit) as caught:
+        Elsewhere().run(["site_under_test:app"])
+    assert caught.value.code == 1
 
 
 def test_importing_the_command_installs_no_reactor() -> None:

@@ -56,7 +56,8 @@ def test_handshake_that_the_application_leaves_unanswered_is_a_503(server, app):
 
 
 def test_connect_timeout_is_a_403():
-    with ServerProcess(APPLICATION, ["--websocket-connect-timeout", "1"]) as server, Session(server.address) as session:
+    options = ["--websocket-connect-timeout", "1", "--websocket-handshake-timeout", "60"]
+    with ServerProcess(APPLICATION, options) as server, Session(server.address) as session:
         begin = time.monotonic()
         session.send(handshake("/script/x?['wait']"))
         assert session.read_response().status == 403
@@ -237,7 +238,8 @@ def test_checkers_live_on_behind_every_kind_of_failure(session, server, websocke
 
 def test_defaults_are_those_of_the_contract():
     settings = Settings()
-    assert settings.websocket_handshake_timeout == 5
+    assert settings.websocket_connect_timeout == 5
+    assert settings.websocket_handshake_timeout is None  # the same
     assert (settings.ping_interval, settings.ping_timeout) == (20, 30)
     assert settings.websocket_timeout == 86_400
     assert settings.websocket_max_message_size == settings.websocket_max_frame_size == 1_048_576

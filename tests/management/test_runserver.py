@@ -265,7 +265,7 @@ def test_messages_of_websockets_have_a_limit(tmp_path, settings, options, limit)
         ("", ["--ssl-adhoc", "--noasgi"], "--ssl-adhoc cannot be used with --noasgi"),
         ("", ["--ssl-adhoc", "--ssl-keyfile=k"], "--ssl-keyfile cannot be used with --ssl-adhoc"),
         ("", ["--ssl-keyfile=k"], "--ssl-keyfile needs --ssl-certfile"),
-        ("", ["--ssl-certfile=/nope.pem"], "TLS cannot be used: /nope.pem: no such file or directory"),
+        ("", ["--ssl-certfile=/nope.pem"], "/nope.pem: expected a file in PEM (no such file or directory)"),
     ],
 )
 def test_what_cannot_be_used_ends_it_and_is_said(tmp_path, settings, options, message):

@@ -53,6 +53,9 @@ _GRACE_S = 0.1
 # How long the main thread waits for the thread with the reactor to end, in seconds, before it leaves without it.
 _STOP_S = 1.0
 
+# The default of Daphne's, and of `Server`.
+_HANDSHAKE_TIMEOUT_S = 5.0
+
 # The words are Django's own runserver's, for the same errors.
 _LISTEN_ERRORS = {
     errno.EACCES: "You don't have permission to access that port.",
@@ -130,7 +133,7 @@ class Command(RunserverCommand):
             "--websocket_handshake_timeout",
             "--websocket-handshake-timeout",
             type=float,
-            default=Settings().websocket_handshake_timeout,
+            default=_HANDSHAKE_TIMEOUT_S,
             dest="websocket_handshake_timeout",
             metavar="SECONDS",
             help="How long a WebSocket handshake may go unanswered (default: %(default)g; 0: no limit).",
@@ -180,7 +183,8 @@ class Command(RunserverCommand):
                 raise CommandError("The setting ASGI_APPLICATION is missing; without it there is nothing to serve.")
             self._server_settings = chosen = _server_settings(options)
             self.http_timeout = chosen.http_timeout
-            self.websocket_handshake_timeout = chosen.websocket_handshake_timeout
+            given = chosen.websocket_handshake_timeout
+            self.websocket_handshake_timeout = _HANDSHAKE_TIMEOUT_S if given is None else given
             self.websocket_max_message_size = chosen.websocket_max_message_size
             self.websocket_max_frame_size = chosen.websocket_max_frame_size
         status: object = 1
