@@ -14,7 +14,7 @@ from daphne_clone.options.kinds import CONTROL, Kind, Unusable
 # RFC 9110 section 5.6.2
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # A description names its kind first: what follows is for the endpoint's own parser
-ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_.+\-]*:.+")
+ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_.+\-]*:.*")
 # Text without an atom would be written for every request as it stands: a slip such as "jsno", not a format
 ACCESS_FORMAT = re.compile(r"daphne|json|.*%\(.+")
 
