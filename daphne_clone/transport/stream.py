@@ -51,6 +51,9 @@ _Address = IPv4Address | IPv6Address | UNIXAddress
 # Most connections end this way; one Failure serves them all, as in twisted.internet.main.CONNECTION_DONE.
 _CLOSED_CLEANLY: Final = _failure(ConnectionDone())
 
+# In place of the loop's transport once the connection is lost: it knows nothing.
+_NO_TRANSPORT: Final = asyncio.Transport()
+
 
 @implementer(ITCPTransport, IPushProducer, IConsumer)
 class LoopTransport(WriteFlow):
@@ -70,6 +73,7 @@ class LoopTransport(WriteFlow):
         "_aborted",
         "_ends",
         "_factory",
+        "_host",
         "_peer",
         "_protocol",
         "_read_ended",
@@ -91,6 +95,7 @@ class LoopTransport(WriteFlow):
         self._ends = ends
         self._protocol: IProtocol | None = None
         self._peer: _Address | None = None
+        self._host: _Address | None = None
         self._aborted = False
         self._read_ended = False
         self._write_ended = False
@@ -142,12 +147,15 @@ class LoopTransport(WriteFlow):
         self._stop_producer()
         # Let go of the protocol: else the two hold each other until the garbage collector comes.
         protocol, self._protocol = self._protocol, None
-        if protocol is None:
-            return
-        try:
-            protocol.connectionLost(self._reason(exc))
-        except Exception:  # noqa: BLE001 - the last line of a callback
-            _log.failure("connectionLost of {protocol} failed", protocol=protocol)
+        if protocol is not None:
+            try:
+                protocol.connectionLost(self._reason(exc))
+            except Exception:  # noqa: BLE001 - the last line of a callback
+                _log.failure("connectionLost of {protocol} failed", protocol=protocol)
+        # And of the loop's transport, with the buffers of its TLS: the protocol, which holds us, may go on for long, or
+        # be a part of some cycle itself.
+        self.getHost()
+        self._transport = _NO_TRANSPORT
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -197,7 +205,11 @@ class LoopTransport(WriteFlow):
         return self._peer
 
     def getHost(self) -> _Address:  # type: ignore[override]  # UNIX sockets come here too
-        return address_of(self._transport.get_extra_info("sockname")) if self._ends is None else self._ends[1]
+        # Kept: it is asked for by every connection, and after its loss there is nobody to ask.
+        if self._host is None:
+            ends = self._ends
+            self._host = address_of(self._transport.get_extra_info("sockname")) if ends is None else ends[1]
+        return self._host
 
     def getTcpNoDelay(self) -> bool:
         """Return whether small writes leave at once; True unless changed. As all options, OSError on a UNIX socket."""
@@ -340,7 +352,7 @@ class TLSLoopTransport(LoopTransport):  # type: ignore[override]  # as getPeer a
 
     @property
     def ssl_object(self) -> ssl.SSLObject:
-        """The session, with all that the standard library tells of it."""
+        """The session, with all that the standard library tells of it, until the connection is lost."""
         # Both loops set it before connection_made.
         return cast(ssl.SSLObject, self._transport.get_extra_info("ssl_object"))
 

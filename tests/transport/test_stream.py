@@ -552,6 +552,19 @@ def test_keep_alive_probes_are_set_on_demand(run):
     run(scenario())
 
 
+def test_a_lost_connection_tells_where_it_was(run):
+    async def scenario():
+        async with connection() as (client, protocol):
+            transport = protocol.transport
+            peer = transport.getPeer()
+            client.close()
+            await until(lambda: protocol.lost)
+            assert transport.getPeer() is peer
+            assert transport.getHost().host == "127.0.0.1"
+
+    run(scenario())
+
+
 # TLS
 
 
