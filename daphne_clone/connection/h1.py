@@ -231,6 +231,7 @@ class H1Connection:
         connection = H2Connection(self.factory)
         self._switch_protocol(connection)
         self._heir = None
+        self._parser.close()
         if self._is_draining:
             connection.shutdown_started()
         connection.dataReceived(first)
@@ -249,6 +250,8 @@ class H1Connection:
         self._phase = _LINGER
         self._read_deadline = inf
         self._write_deadline = None
+        self._receive = self._parser.receive_data
+        self._parser.close()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.connection_lost()
@@ -509,6 +512,7 @@ class H1Connection:
         """Give what came behind the request to the protocol that has taken over."""
         heir, self._heir = self._heir, None
         pending = self._parser.take_pending() + self._held
+        self._parser.close()
         self._held = b""
         if pending:
             heir.dataReceived(pending)

@@ -267,6 +267,7 @@ class H2Connection:
         self._held = b""
         self._out.clear()
         self._close_streams()
+        self._parser.close()
 
     # IHalfCloseableProtocol
 

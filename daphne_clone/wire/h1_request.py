@@ -268,6 +268,10 @@ class RequestParser:
         self._remembered = None
         self._remembered_head = None
 
+    def close(self) -> None:
+        """Let go of the sink: else the two hold each other until the garbage collector comes."""
+        self._sink = None  # type: ignore[assignment]  # nothing is parsed any more
+
     def take_pending(self) -> bytes:
         """Hand over, once, what came behind the current request: the connection changes its protocol."""
         assert self.is_request_whole, "the current request has not ended"

@@ -155,12 +155,17 @@ class FrameParser:
         """Take no frame more, not even from what is being parsed."""
         self._is_stopped = True
 
+    def close(self) -> None:
+        """Let go of the sink: else the two hold each other until the garbage collector comes."""
+        self._is_stopped = True
+        self._sink = None  # type: ignore[assignment]  # nothing is parsed any more
+
     def receive_data(self, data: bytes, max_frames: int) -> bytes:
         """Parse the next bytes.
 
         Args:
             data: Behind the preface, in any pieces.
-            max_frames: How many frames to take at most.
+            max_frames: How many small frames to take at most; those that take longer count for several.
 
         Returns:
             What is left to be passed in again, where there are more frames than wanted; ``b""`` otherwise.
@@ -176,7 +181,7 @@ class FrameParser:
             data = bytes(partial)
             partial.clear()
         position, size = 0, len(data)
-        while max_frames and not self._is_stopped:
+        while max_frames > 0 and not self._is_stopped:
             start = position + HEADER_SIZE
             if start > size:
                 self._needed = HEADER_SIZE
@@ -189,7 +194,8 @@ class FrameParser:
             if end > size:
                 self._needed = end - position
                 break
-            max_frames -= 1
+            # 256 octets of a field block take as long as a small frame, or longer.
+            max_frames -= 1 if kind == DATA else 1 + (length >> 8)
             position = end
             try:
                 if kind == HEADERS and flags == _WHOLE_REQUEST and self.open_block is None and self._has_settings:
@@ -201,7 +207,7 @@ class FrameParser:
         if self._is_stopped:
             return b""
         rest = data[position:]
-        if not max_frames and rest:
+        if max_frames <= 0 and rest:
             return rest
         partial += rest
         return b""
