@@ -17,7 +17,9 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_websocket
 
 from tests.support.app_side import AppSide
+from tests.support.h2_client import H2Connection
 from tests.support.h2_exchanges import Client as H2Client
+from tests.support.h2_websocket import StreamSession
 from tests.support.http1 import Client, Connection, Field
 from tests.support.server_process import ServerProcess
 from tests.support.ws_client import Session, handshake
@@ -58,14 +60,30 @@ def websocket(server: ServerProcess) -> Iterator[Callable[..., ClientConnection]
         yield opened
 
 
-@pytest.fixture
-def session(server: ServerProcess) -> Iterator[Callable[..., Session]]:
-    """Open WebSockets at a target of the server, up to the 101; they are closed behind the test."""
+def open_on_h1(stack: ExitStack, server: ServerProcess, target: str, fields: Iterable[Field], options: Any) -> Session:
+    session = stack.enter_context(Session(server.address, **options))
+    session.send(handshake(target, fields))
+    return session
+
+
+def open_on_h2(
+    stack: ExitStack, server: ServerProcess, target: str, fields: Iterable[Field], options: Any
+) -> StreamSession:
+    connection = stack.enter_context(H2Connection(server.address, **options))
+    connection.handshake()
+    return StreamSession(connection, target, fields)
+
+
+OPENERS = {"h1": open_on_h1, "h2": open_on_h2}
+
+
+@pytest.fixture(params=OPENERS)
+def session(request: pytest.FixtureRequest, server: ServerProcess) -> Iterator[Callable[..., Session | StreamSession]]:
+    """Open WebSockets at a target of the server, up to the answer; they are closed behind the test."""
     with ExitStack() as stack:
 
-        def opened(target: str, fields: Iterable[Field] = (), **options: Any) -> Session:
-            session = stack.enter_context(Session(server.address, **options))
-            session.send(handshake(target, fields))
+        def opened(target: str, fields: Iterable[Field] = (), **options: Any) -> Session | StreamSession:
+            session: Session | StreamSession = OPENERS[request.param](stack, server, target, fields, options)
             session.opened()
             return session
 

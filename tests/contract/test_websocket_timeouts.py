@@ -152,6 +152,7 @@ def test_session_is_closed_after_its_time_whatever_happens_on_it():
 # Backpressure
 
 
+@pytest.mark.parametrize("session", ["h1"], indirect=True)  # over HTTP/2 the window is less than the test sends
 def test_application_that_does_not_receive_makes_the_client_wait_and_loses_nothing(session, app):
     connection = session(app.path("deaf"))
     app.noted(1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from tests.support.h2_frames import DATA, HEADERS
-from tests.support.http1 import Field, Response
-from tests.support.ws_client import CLOSE
+from tests.support.h2_connection import ConnectionEnded
+from tests.support.h2_frames import DATA, HEADERS, Code, rst_frame
+from tests.support.http1 import Field, Response, Truncated
+from tests.support.ws_client import CLOSE, END_S, TEXT, frame
 
 if TYPE_CHECKING:
     from tests.support.h2_client import H2Connection
@@ -36,7 +38,7 @@ def connect_fields(
 
 
 class StreamSession:
-    """A WebSocket whose request has been sent; `opened` reads the answer.
+    """A WebSocket whose request has been sent; `opened` reads the answer. To be used as `ws_client.Session` is.
 
     Args:
         connection: Carries it.
@@ -46,9 +48,25 @@ class StreamSession:
 
     def __init__(self, connection: H2Connection, target: bytes | str, fields: Iterable[Field] = ()) -> None:
         self.connection = connection
-        self.stream = connection.request_with(connect_fields(target, fields, scheme=connection.scheme), end=False)
+        self.socket = connection.socket
+        own = [(name.lower(), value.strip()) for name, value in fields]
+        self.stream = connection.request_with(connect_fields(target, own, scheme=connection.scheme), end=False)
         self._pending = b""
-        self.is_ended = False
+        self._end: Truncated | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, whatever else it carries."""
+        self.connection.close()
+
+    def reset(self) -> None:
+        """End the stream without a word."""
+        self.connection.send(rst_frame(self.stream, Code.CANCEL))
 
     def opened(self) -> Response:
         """Read the answer, which must be a 200 that leaves the stream open."""
@@ -58,18 +76,39 @@ class StreamSession:
         return Response(b"HTTP/2", 200, list(frame.fields[1:]))
 
     def send(self, *frames: bytes, end: bool = False) -> None:
-        """Send frames in one DATA frame."""
-        self.connection.send_data(self.stream, b"".join(frames), end=end)
+        """Send frames, as far as the windows allow in one DATA frame."""
+        octets = b"".join(frames)
+        if len(octets) <= min(self.connection.send_window, self.connection.send_windows[self.stream], 16_384):
+            self.connection.send_data(self.stream, octets, end=end)
+        else:
+            self.connection.send_body(self.stream, octets, end=end)
+
+    def send_fin(self) -> None:
+        """End the stream from this side."""
+        self.send(end=True)
 
     def read_exactly(self, count: int) -> bytes:
+        """So many octets.
+
+        Raises:
+            Truncated: The stream, or the connection, has ended before.
+        """
         while len(self._pending) < count:
-            assert not self.is_ended, f"the stream has ended behind {self._pending!r}"
-            frame = self.connection.next_on(self.stream)
-            assert frame.kind == DATA, frame
-            self._pending += frame.payload
-            self.is_ended = frame.ends_stream
+            self._read_more()
         taken, self._pending = self._pending[:count], self._pending[count:]
         return taken
+
+    def _read_more(self) -> None:
+        if self._end is not None:
+            raise self._end
+        try:
+            frame = self.connection.next_on(self.stream)
+        except ConnectionEnded:
+            self._end = Truncated(self._pending, clean=False)
+            return
+        self._pending += frame.payload if frame.kind == DATA else b""
+        if frame.kind != DATA or frame.ends_stream:
+            self._end = Truncated(self._pending, clean=frame.kind == DATA)
 
     def read_frame(self) -> tuple[int, bytes]:
         """The next frame: its first octet, and its payload."""
@@ -87,10 +126,31 @@ class StreamSession:
         assert first == CLOSE, (first, payload[:100])
         return (struct.unpack("!H", payload[:2])[0], payload[2:].decode()) if payload else (None, "")
 
+    def frames_to_the_end(self) -> list[tuple[int, bytes]]:
+        """The frames up to the end of the stream, whether that is clean or not."""
+        frames = []
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            try:
+                frames.append(self.read_frame())
+            except Truncated:
+                return frames
+        raise TimeoutError(f"the stream has not ended within {END_S} s")
+
+    def exchange(self, text: str) -> str:
+        """Send a text and read the next, which is its echo."""
+        self.send(frame(TEXT, text.encode()))
+        first, payload = self.read_frame()
+        assert first == TEXT, (first, payload[:100])
+        return payload.decode()
+
+    def is_closed(self) -> bool:
+        """Tell whether the server ends the stream, cleanly or not, without sending anything more; waits for either."""
+        while not self._pending and self._end is None:
+            self._read_more()
+        return not self._pending
+
     def expect_end(self) -> None:
-        """The server ends the stream, without sending anything more."""
-        assert not self._pending
-        while not self.is_ended:
-            frame = self.connection.next_on(self.stream)
-            assert frame.kind == DATA and not frame.payload, frame
-            self.is_ended = frame.ends_stream
+        """The server ends the stream, cleanly and without sending anything more."""
+        assert self.is_closed()
+        assert self._end is not None and self._end.clean, "a reset"
