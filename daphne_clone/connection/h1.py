@@ -232,8 +232,6 @@ class H1Connection:
         self._switch_protocol(connection)
         self._heir = None
         self._parser.close()
-        if self._is_draining:
-            connection.shutdown_started()
         connection.dataReceived(first)
 
     def _receive_held(self) -> None:

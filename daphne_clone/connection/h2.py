@@ -51,6 +51,9 @@ _IDLE_FRAMES_PER_CONTENT = 10
 # There are seven settings; a frame of 16 kB holds 2,730.
 _SETTINGS_PER_IDLE_FRAME = 8
 
+# Decoding as many fields takes as long as ten small frames.
+_FIELDS_PER_IDLE_FRAME = 8
+
 # What is read and dropped behind the last GOAWAY: enough for what was on its way.
 _MAX_LINGER = 1_048_576
 
@@ -314,7 +317,7 @@ class H2Connection:
         if not stream_id & 1:
             raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream of even number opened by a client")
         if self._is_last_known:
-            self._decoder.skip(block)
+            self._skip(block)
             return  # RFC 9113 section 6.8: it has been told that this will not be served
         if stream_id != last + 2:
             # At most `_MAX_SKIPPED`: what is older is taken for closed, which is as much of an error.
@@ -329,8 +332,7 @@ class H2Connection:
             self.extensions = self.factory.extensions_of(self.transport, "2")
         if len(self._streams) >= self.options.max_streams:
             # RFC 9113 section 5.1.2: it may ask again.
-            self._decoder.skip(block)
-            self.idle_frame_received()
+            self._skip(block)
             self._reset_id(stream_id, ErrorCode.REFUSED_STREAM)
             return
         if self._idle_frames_left < _MAX_IDLE_FRAMES:
@@ -351,16 +353,15 @@ class H2Connection:
         stream = self._streams.get(stream_id)
         if stream is not None:
             if stream.has_peer_ended:
-                self._decoder.skip(block)
+                self._skip(block)
                 raise H2StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS behind the end of the stream")
             self._decoder.trailers(stream_id, block)
             if not end_stream:
                 raise H2StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
             stream.trailers_received()
             return
-        self._decoder.skip(block)
+        self._skip(block)
         if stream_id in self._reset_ids:
-            self.idle_frame_received()
             return
         # RFC 9113 section 5.1.1: numbers only grow; section 5.1: nothing comes on a closed stream.
         if not stream_id & 1 or any(stream_id in numbers for numbers in self._skipped):
@@ -621,6 +622,10 @@ class H2Connection:
 
     def _wait(self, seconds: float) -> None:
         self._read_deadline = self.factory.clock.now + seconds if seconds else inf
+
+    def _skip(self, block: bytes) -> None:
+        """Take a field block that nobody wants."""
+        self.idle_frame_received(1 + self._decoder.skip(block) // _FIELDS_PER_IDLE_FRAME)
 
     def _is_new(self, stream_id: int) -> bool:
         """Tell whether a stream that is not there was opened when that was too late (RFC 9113 section 6.8).

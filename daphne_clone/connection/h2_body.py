@@ -32,6 +32,7 @@ class H2Body:
     Attributes:
         has_ended: The peer has said all, though some of it may be held.
         received: Octets of content so far.
+        discarded: How many of them came when nobody wanted them any more.
         is_late: Content has come too slowly, or has stalled; as in HTTP/1.1.
     """
 
@@ -47,6 +48,7 @@ class H2Body:
         "_uncredited",
         "_window",
         "has_ended",
+        "discarded",
         "received",
     )
 
@@ -63,6 +65,7 @@ class H2Body:
         self._is_discarded = False
         self._read_deadline = inf
         self.received = 0
+        self.discarded = 0
 
     def data_received(self, data: bytes, flow_size: int, end_stream: bool) -> None:
         """Take content.
@@ -81,6 +84,8 @@ class H2Body:
             raise H2StreamFault(self._stream.id, ErrorCode.FLOW_CONTROL_ERROR, "DATA over the stream's window")
         size = len(data)
         self.received += size
+        if self._is_discarded:
+            self.discarded += size
         declared = self._declared
         if declared is not None and (self.received > declared or (end_stream and self.received < declared)):
             # RFC 9113 section 8.1.1.

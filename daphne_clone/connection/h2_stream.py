@@ -42,6 +42,9 @@ _JOIN_BELOW = 1_024
 # A file is read in pieces of this many octets.
 _FILE_PIECE = 65_536
 
+# A field block that fits into one frame with whatever the connection adds to it.
+_SMALL_BLOCK = h2_frames.MIN_MAX_FRAME_SIZE - 64
+
 _HEADERS_END = h2_frames.END_HEADERS
 _HEADERS_END_STREAM = h2_frames.END_HEADERS | END_STREAM
 
@@ -78,6 +81,7 @@ class H2Stream:
         "_has_length",
         "_has_response_ended",
         "_head",
+        "_is_client_finished",
         "_is_continue_due",
         "_is_end_written",
         "_is_ending",
@@ -133,6 +137,7 @@ class H2Stream:
         self._trailers: bytes | None = None
         self._has_response_ended = False
         self._is_gone = False
+        self._is_client_finished = False
         self._write_deadline: WriteDeadline | None = None
         self._resumed: asyncio.Future[None] | None = None
         self._tunnel: H2Tunnel | None = None
@@ -201,8 +206,10 @@ class H2Stream:
             if not self._has_response_ended:
                 return
             self._connection.remove(self)
-        elif self.has_peer_ended:
+        elif self.is_request_whole:
             self.exchange.client_closed_writing()
+        elif self.has_peer_ended:
+            self._is_client_finished = True  # the exchange hears of it behind what is held of the body
         else:
             self._connection.reset(self, ErrorCode.CANCEL)
             self.closed()
@@ -278,7 +285,7 @@ class H2Stream:
             and size <= self.window
             and size <= connection.window
             and size <= connection.max_frame_size
-            and len(block) <= connection.max_frame_size
+            and len(block) < _SMALL_BLOCK
         ):
             # Most responses: whole, and small. As below, without its questions.
             self._block = None
@@ -454,7 +461,7 @@ class H2Stream:
         if self._tunnel is not None:
             self._tunnel.data_received(data)
         elif self.exchange is None:
-            if self._has_response_ended and self._body.received > MAX_DISCARDED and not self._is_gone:
+            if self._has_response_ended and self._body.discarded > MAX_DISCARDED and not self._is_gone:
                 self._connection.reset(self, ErrorCode.NO_ERROR)  # RFC 9113 section 8.1: the response is whole already
         elif 0 < self.factory.limits.body < self._body.received:
             self._refuse_rest(RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a body over the limit"))
@@ -470,8 +477,11 @@ class H2Stream:
         self._is_continue_due = False
         if self._tunnel is not None:
             self._tunnel.peer_ended()
-        elif self.exchange is not None and self._head is not None and self._head.content_length != 0:
-            self.exchange.request_ended()
+        elif self.exchange is not None:
+            if self._head is not None and self._head.content_length != 0:
+                self.exchange.request_ended()
+            if self._is_client_finished:
+                self.exchange.client_closed_writing()
         if self._has_response_ended:
             self._connection.remove(self)
 

@@ -39,6 +39,10 @@ _OUR_NAMESPACE = "daphne_clone"
 # Of others, the one that tells what went wrong in a callback or task of the loop, and is told nowhere else.
 _ASYNCIO = "asyncio"
 
+# What both loops say, once for each write but the first few, when a connection is lost and its protocol will hear of it
+# only in the next turn. A client that resets its connection could fill the log with it.
+_NO_NEWS = frozenset({"SSL connection is closed", "socket.send() raised exception."})
+
 # The handler that `configure` has given the root logger, to know it again.
 _ours: list[logging.Handler] = []
 
@@ -85,6 +89,7 @@ def configure(settings: Settings, *, handler: logging.Handler | None = None) -> 
         root.setLevel(_LEVELS[settings.verbosity])
     if settings.log_level is not None:
         root.setLevel(_level(settings.log_level))
+    logging.getLogger(_ASYNCIO).addFilter(_is_news)
     if joins_twisted:
         _join_twisted(settings.verbosity)
 
@@ -100,6 +105,10 @@ def keep_enabled() -> None:
         is_needed = name == _ASYNCIO or name.partition(".")[0] == _OUR_NAMESPACE
         if is_needed and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.msg not in _NO_NEWS
 
 
 def _level(name: str) -> int:

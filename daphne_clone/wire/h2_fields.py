@@ -21,7 +21,7 @@ from daphne_clone.wire.response_head import HeadEncoder
 from daphne_clone.wire.target import decode_path, is_host, parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from daphne_clone.interfaces import Field, Limits
 
@@ -130,26 +130,35 @@ class RequestDecoder:
             H2ConnectionFault: The block cannot be decoded.
             H2StreamFault: It is malformed.
         """
-        for name, value in self._decode(block):
+        fields = self._decode(block)
+        size = sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in fields)
+        if size > self._limits.head or len(fields) > self._limits.fields:
+            raise H2StreamFault(stream_id, ErrorCode.ENHANCE_YOUR_CALM, "trailers over the limit")
+        for name, value in fields:
             if name[:1] == b":":
                 _malformed(stream_id, "a pseudo-field among the trailers")
             _check_field(stream_id, name, value)
 
-    def skip(self, block: bytes) -> None:
-        """Decode a block for the sake of those that follow it, which build on the same table."""
-        self._decode(block)
+    def skip(self, block: bytes) -> int:
+        """Decode a block for the sake of those that follow it, which build on the same table.
+
+        Returns:
+            The number of its fields, each of which has been some work.
+        """
+        return len(self._decode(block))
 
     def forget(self) -> None:
         """Give back what is remembered; for a connection that idles."""
         self._remembered.clear()
 
-    def _decode(self, block: bytes) -> Iterable[Field]:
+    def _decode(self, block: bytes) -> Sequence[Field]:
         table = self._table
         changes = table.changes
         if block and block[0] & 0xE0 == 0x20:
             table.changes += 1  # it gives the table another size
         try:
-            return self._decoder.decode(block, raw=True)
+            fields: Sequence[Field] = self._decoder.decode(block, raw=True)  # type: ignore[assignment]  # it is a list
+            return fields
         except OversizedHeaderListError as error:
             raise H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "fields of more than twice the limit") from error
         except (HPACKError, IndexError, ValueError) as error:
