@@ -35,6 +35,7 @@ def root():
     for each in root.manager.loggerDict.values():
         if isinstance(each, logging.Logger):
             each.disabled = False
+            each.removeFilter(logs._is_news)
 
 
 class StandardError:
@@ -370,3 +371,16 @@ class TestTwistedLog:
         configure(log_fmt="%(message)s")
         Logger("twisted.x", observer=twisted_log).error("100%s {x}", x="{y}")
         assert stderr.getvalue() == "100%s {y}\n"
+
+
+class TestLoops:
+    def test_writes_behind_the_loss_of_a_connection_are_no_news(self, stderr):
+        configure()
+        configure()
+        logger = logging.getLogger("asyncio")
+        logger.warning("socket.send() raised exception.")
+        logger.warning("SSL connection is closed")
+        logger.warning("something else")
+        assert "something else" in stderr.getvalue()
+        assert "exception" not in stderr.getvalue()
+        assert "closed" not in stderr.getvalue()

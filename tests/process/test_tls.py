@@ -184,6 +184,31 @@ def test_openssl_is_shown_the_chain_and_offered_the_protocols(authority, tmp_pat
         assert "ALPN protocol: http/1.1" in told
 
 
+FLOOD = """
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200})
+    while scope["path"] == "/flood":
+        await send({"type": "http.response.body", "body": bytes(16384), "more_body": True})
+    await send({"type": "http.response.body", "body": b"hello"})
+"""
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_clients_that_reset_a_stream_leave_no_trace_in_the_log(authority, files, tmp_path, loop):
+    (tmp_path / "flood.py").write_text(FLOOD)
+    options = [*certificate_options(files), "--app-dir", str(tmp_path), "--loop", loop, "--no-access-log"]
+    with ServerProcess("flood:app", options) as server:
+        for _ in range(20):
+            with TLSConnection(server.address, authority.client_context()) as connection:
+                connection.send(head("/flood"))
+                connection.read_head()
+                connection.reset()
+        assert request(server.address, authority.client_context(), "/").body == b"hello"
+        assert server.stop() == 0
+        assert not re.search("WARNING|ERROR|Traceback", server.log)
+
+
 # Redirects
 
 
