@@ -10,7 +10,15 @@ import pytest
 
 from tests.support.app_side import AppSide
 from tests.support.h2_client import H2Connection
-from tests.support.h2_frames import GOAWAY, Code, headers_frame, request_block
+from tests.support.h2_frames import (
+    GOAWAY,
+    Code,
+    data_frame,
+    headers_frame,
+    request_block,
+    rst_frame,
+    window_frame,
+)
 from tests.support.h2_websocket import StreamSession
 from tests.support.http1 import Connection, head
 from tests.support.server_process import ServerProcess
@@ -95,6 +103,24 @@ def test_request_that_crosses_the_signal_is_served_or_not_named():
         h2.send_body(held, b"body")
         assert h2.expect_response(held).body == b"body"
         closed(h2)
+
+
+def test_what_belongs_to_streams_that_are_not_begun_harms_no_other():
+    """Section 6.8: the client has sent it before it knew."""
+    with running() as (server, h2):
+        held = h2.request("/echo_late/x", method=b"POST", end=False)
+        server.wait_for_log("app: called")
+        server.send_signal()
+        assert last_goaway(h2)[0] == held
+        late, reset = h2.new_stream(), h2.new_stream()
+        h2.send(headers_frame(late, request_block("/echo_late/x"), end=False), data_frame(late, b"x" * 1000))
+        h2.send(window_frame(late, 10), headers_frame(reset, request_block()), rst_frame(reset))
+        h2.send(data_frame(late, b"x" * 1000, end=True))
+        h2.expect_alive()
+        h2.send_body(held, b"body")
+        assert h2.expect_response(held).body == b"body"
+        closed(h2)
+        assert server.wait() == 0
 
 
 def test_download_under_way_is_whole():

@@ -127,6 +127,19 @@ def test_acknowledgements_that_are_not_read(server, octets):
     server.flood(lambda: itertools.repeat(octets), reads=False)
 
 
+def test_answers_that_wait_for_the_connections_window_are_reset(server):
+    """Each is complete for its application by then: nothing of it may be kept for a window that never comes."""
+
+    def requests_and_resets() -> Iterator[bytes]:
+        yield headers_frame(1, request_block("/large/x?100000"))
+        fields = [(b"x-%d" % number, b"y" * 100) for number in range(50)]
+        block = request_block("/large/x?1000", fields)
+        for stream in range(3, 2**31, 2):
+            yield headers_frame(stream, block) + ping_frame() + rst_frame(stream)
+
+    server.flood(requests_and_resets)
+
+
 # Uploads
 
 
