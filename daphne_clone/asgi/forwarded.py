@@ -39,6 +39,9 @@ _HOST = re.compile(rb"(?:_?[0-9A-Za-z][0-9A-Za-z._-]{0,251}|\[[0-9A-Fa-f:.]+\])(
 # as an application puts it in front of a redirect.
 _PREFIX = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*")
 
+# The same without the first slash, which Daphne does not insist on.
+_ROOT_PATH = re.compile(r"(?![/\\]{2})[^\x00-\x1f\x7f]*")
+
 
 class TrustedPeers:
     """The peers whose word on the client is taken.
@@ -206,7 +209,8 @@ def as_forwarded(
             root_path = told.prefix
     if head.root_path is not None:  # it is for us and nobody else, so it goes before what a proxy says to everyone
         given = _decoded(head.root_path)
-        root_path = root_path if given is None else given
+        if given is not None and _ROOT_PATH.fullmatch(given):
+            root_path = given
     return head, client, scheme, root_path
 
 
@@ -238,6 +242,8 @@ def _node(text: bytes) -> tuple[str, int] | None:
         port = port[1:]
     elif address.count(":") == 1:
         address, _, port = address.partition(":")
+    if "%" in address:
+        return None  # a zone (RFC 4007) is any text, and means nothing to who is elsewhere
     try:
         ip_address(address)
     except ValueError:

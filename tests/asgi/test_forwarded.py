@@ -93,6 +93,8 @@ def client_for(*values: bytes, trusted: tuple[str, ...] = ("10.0.0.0/8",)) -> An
         ([b"2001:db8::1"], ["2001:db8::1", 0]),
         ([b"unknown, 10.0.0.2"], ["10.0.0.2", 0]),
         ([b"_hidden"], None),
+        ([b"fe80::1%eth0"], None),
+        ([b"6.6.6.6, fe80::1%<script>, 10.0.0.2"], ["10.0.0.2", 0]),
         ([b"  1.2.3.4  "], ["1.2.3.4", 0]),
         ([b"6.6.6.6," * 5000 + b"1.2.3.4"], ["1.2.3.4", 0]),
     ],
@@ -369,7 +371,20 @@ def test_prefix_goes_before_our_own_root_path_and_daphnes_before_both() -> None:
 
 @pytest.mark.parametrize(
     ("given", "root_path"),
-    [(b"/caf%C3%A9", "/café"), ("/café".encode(), "/café"), (b"/%ff", "/own"), (b"\xff", "/own")],
+    [
+        (b"/caf%C3%A9", "/café"),
+        ("/café".encode(), "/café"),
+        (b"forum", "forum"),  # as Daphne
+        (b"/", "/"),
+        (b"/%ff", "/own"),
+        (b"\xff", "/own"),
+        (b"//evil.example", "/own"),
+        (b"/%2Fevil.example", "/own"),
+        (b"/%5Cevil.example", "/own"),
+        (b"%5C%5Cevil.example", "/own"),
+        (b"/a%0D%0ASet-Cookie:%20a=b", "/own"),
+        (b"/%7F", "/own"),
+    ],
 )
 def test_daphne_root_path_is_decoded_or_left_alone(given: bytes, root_path: str) -> None:
     assert told(request(root_path=given), None)[3] == root_path
