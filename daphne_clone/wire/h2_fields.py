@@ -1,7 +1,7 @@
 """Field blocks of HTTP/2: requests from HPACK (RFC 7541) and responses to it; it knows no frames but their blocks.
 
 Decoding is `hpack`'s. Responses are written without the dynamic table: each field is then the same octets on every
-connection, and can be kept ready made (docs/decisions/0011).
+connection, and can be kept ready made (docs/decisions/0012).
 """
 
 from __future__ import annotations
