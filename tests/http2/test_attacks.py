@@ -1,7 +1,7 @@
 """Contract, section 7: attacks. The attacker is disconnected with the right code; others are served meanwhile.
 
-Each attack goes on at full speed until the server ends it, or for one and a half where it may be tolerated. That memory
-stays flat is in tests/process/test_http2_memory.py.
+Each attack goes on at full speed until the server ends it, or for a second where it may be tolerated. That memory stays
+flat is in tests/process/test_http2_memory.py.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ from tests.support.h2_frames import (
 )
 
 OPTIONS = ()  # a server of their own: what floods leave behind is no other test's business
-ATTACK_S = 1.5
-ANSWER_S = 1.0  # within which others are answered meanwhile
+ATTACK_S = 5.0  # within which an attack has to be over; it takes some milliseconds
+TOLERATED_S = 1.0
+ANSWER_S = 2.0  # within which others are answered meanwhile
 CALM = Code.ENHANCE_YOUR_CALM
 
 ANSWERED = request_block("/hello/x")
@@ -70,8 +71,8 @@ def others(connect):
 def attack(connect, others):
     """Flood the server on a connection of its own."""
 
-    def run(frames, **options):
-        outcome = flood(connect(), iter(frames), seconds=ATTACK_S, look=others, **options)
+    def run(frames, *, seconds=ATTACK_S, **options):
+        outcome = flood(connect(), iter(frames), seconds=seconds, look=others, **options)
         others()
         return outcome
 
@@ -85,7 +86,6 @@ def streams():
 def ended(outcome, *codes):
     assert outcome.is_closed, f"the attacker is not disconnected: {outcome}"
     assert outcome.goaway in codes, outcome
-    assert outcome.seconds < ATTACK_S
 
 
 def tolerated_or_ended(outcome, *codes):
@@ -179,7 +179,7 @@ def test_continued_requests_in_single_octets(attack):
         frames = [continuation_frame(stream, part, whole=False) for part in parts]
         return headers_frame(stream, block[:1], whole=False) + b"".join(frames) + continuation_frame(stream, b"")
 
-    tolerated_or_ended(attack(request(stream) for stream in streams()), CALM)
+    tolerated_or_ended(attack((request(stream) for stream in streams()), seconds=TOLERATED_S), CALM)
 
 
 # Control frames: CVE-2019-9512, 9515, 9518 and their relatives
@@ -231,7 +231,7 @@ def test_settings_that_change_the_windows_of_many_streams(attack):
 
 
 def test_pings_whose_answers_are_not_read(attack):
-    outcome = attack(itertools.repeat(ping_frame()), reads=False)
+    outcome = attack(itertools.repeat(ping_frame()), seconds=TOLERATED_S, reads=False)
     assert outcome.is_closed or outcome.sent < 20_000_000
 
 
@@ -285,7 +285,7 @@ def test_heads_that_change_the_table_all_the_time(attack):
     def table_noise(stream):
         return literal(b"y", b"%d" % stream, INCREMENTAL)
 
-    tolerated_or_ended(attack(heads()), CALM)
+    tolerated_or_ended(attack(heads(), seconds=TOLERATED_S), CALM)
 
 
 # Responses that nobody takes
@@ -305,7 +305,7 @@ def test_requests_without_reading_the_answers(attack):
     block = request_block("/large/x?100000")
     begin = settings_frame((Setting.INITIAL_WINDOW_SIZE, MAX_WINDOW)) + window_frame(0, MAX_WINDOW - 65_535)
     requests = (headers_frame(stream, block) for stream in streams())
-    outcome = attack(itertools.chain([begin], requests), reads=False)
+    outcome = attack(itertools.chain([begin], requests), seconds=TOLERATED_S, reads=False)
     assert outcome.is_closed or outcome.sent < 20_000_000
 
 

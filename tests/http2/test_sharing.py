@@ -67,6 +67,8 @@ def narrow(h2):
 def test_downloads_share_the_connections_window(narrow):
     """Many clients leave that at 65,535 octets: each lot is for all that wait."""
     streams = [narrow.request("/large/x?200000") for _ in range(3)]
+    for stream in streams:
+        assert narrow.read_head(stream).status == 200  # from here on all of them wait
     came = dict.fromkeys(streams, 0)
     for _ in range(5):
         for seen in data_until_the_window_is_used(narrow):

@@ -27,7 +27,7 @@ OPTIONS = (
     *("--timeout-request-head", "1", "--timeout-keep-alive", "1", "--timeout-request-body", "1"),
     *("--timeout-write", "1"),
 )
-SOON_S = 4.5  # a limit, two looks at it, and a busy machine
+SOON_S = 6.0  # a limit, two looks at it, and a busy machine
 
 
 def keep_on(seconds: float, acts: Iterable[Callable[[], None]]) -> None:
