@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from daphne_clone.errors import ListenError
 from daphne_clone.transport import tls
+from daphne_clone.transport.alerts import handshaking
 from daphne_clone.transport.peek import Patience, peek
 from daphne_clone.transport.proxied import HeaderReader
 from daphne_clone.transport.sockets import SocketFile, address_of
@@ -277,6 +278,7 @@ class LoopPort:
                 make_transport = functools.partial(LoopTransport, security.plain_factory, self._loop, *ends)
                 await self._loop.connect_accepted_socket(make_transport, connection)
                 return
+        handshaking.set(connection)
         await self._loop.connect_accepted_socket(
             make_transport,
             connection,

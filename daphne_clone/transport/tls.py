@@ -14,6 +14,7 @@ from typing import Final
 
 from daphne_clone.errors import ListenError, UnusableFile
 from daphne_clone.transport import x509
+from daphne_clone.transport.alerts import TellingSSLObject
 
 # A peer that opens a connection and does not shake hands holds a socket: ten seconds is what slow mobile networks need
 # with room to spare. asyncio's default is a minute.
@@ -43,6 +44,22 @@ class ServerContext(ssl.SSLContext):
 
     certificate: str
     names: list[str]
+
+    sslobject_class = TellingSSLObject
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Make one side of a session; the loops call it with the buffers they read and write."""
+        ssl_object = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        assert isinstance(ssl_object, TellingSSLObject), "sslobject_class says so"
+        ssl_object.outgoing = outgoing
+        return ssl_object
 
 
 class RenewableContext:

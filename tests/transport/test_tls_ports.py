@@ -279,24 +279,48 @@ def test_a_session_tells_of_no_certificate_where_one_may_be_missing(run, authori
     assert (session.client_chain, session.client_name) == ([], None)
 
 
-def test_a_client_without_a_certificate_that_must_have_one_is_closed(run, authority, server):
+def refusal(address, context):
+    """What a client is told whose handshake fails; for a thread."""
+    with socket.create_connection(address, timeout=5) as plain:
+        try:
+            # In TLS 1.3 the client's side is through before the server has looked at its certificate.
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as connected:
+                return connected.recv(5)
+        except ssl.SSLError as error:
+            return error.reason
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda each: each.name)
+@pytest.mark.parametrize("shows", ["nothing", "a stranger's"])
+def test_a_client_is_told_what_is_wrong_with_its_certificate(run, authority, server, tmp_path, shows, version):
+    (tmp_path / "others").mkdir()
+    own = Authority(tmp_path / "others", "stranger").sign("client") if shows == "a stranger's" else None
+    client = authority.client_context(own)
+    client.maximum_version = version
+
     async def scenario():
         factory = Keeper(Greeter)
         port = await secured(renewable(server, authorities=authority.file), factory)
-        address, client = ("127.0.0.1", port.getHost().port), authority.client_context()
-
-        def greeting():
-            # Neither loop sends the alert that would say why. In TLS 1.3 the client's side is through by then.
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(address, timeout=5) as plain,
-                client.wrap_socket(plain, server_hostname="127.0.0.1") as connected,
-            ):
-                return connected.recv(5)
-            return b""
-
-        assert await asyncio.to_thread(greeting) == b""
+        reason = await asyncio.to_thread(refusal, ("127.0.0.1", port.getHost().port), client)
+        if own is not None:
+            assert reason == "TLSV1_ALERT_UNKNOWN_CA"
+        else:
+            assert reason in ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
         assert factory.built == []
+        await finished(port, factory)
+
+    run(scenario())
+
+
+def test_a_client_is_told_that_its_version_is_too_old(run, authority, server):
+    client = authority.client_context()
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    async def scenario():
+        factory = Keeper(Greeter)
+        port = await secured(renewable(server, minimum_version=ssl.TLSVersion.TLSv1_3), factory)
+        reason = await asyncio.to_thread(refusal, ("127.0.0.1", port.getHost().port), client)
+        assert reason == "TLSV1_ALERT_PROTOCOL_VERSION"
         await finished(port, factory)
 
     run(scenario())
