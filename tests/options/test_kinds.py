@@ -13,9 +13,11 @@ from daphne_clone.options.kinds import (
     Integer,
     Kind,
     ListOf,
+    NumberedChoice,
     Permissions,
     Seconds,
     SecondsOrNever,
+    Secret,
     Text,
     Unusable,
 )
@@ -45,6 +47,9 @@ NAMES = ListOf(Choice("one", "two"), r"[,\s]+", "commas or blanks")
         (Flag(), "Yes", True),
         (Flag(), "0", False),
         (Choice("debug", "info"), "DEBUG", "debug"),
+        (NumberedChoice("no", "maybe", "yes"), "Maybe", "maybe"),
+        (NumberedChoice("no", "maybe", "yes"), "2", "yes"),
+        (Secret("PASSWORD"), "a b", "a b"),
         (Text("NAME", takes_empty=True), "", ""),
         (FilePath(), "a b", "a b"),
         (NAMES, "one, two one", ("one", "two", "one")),
@@ -190,3 +195,27 @@ def test_permissions_in_a_file_are_text_since_toml_hides_how_a_number_was_writte
 )
 def test_a_value_is_shown_as_it_would_be_written(kind: Kind[object], text: str) -> None:
     assert kind.show(kind.parse(text)) == text
+
+
+def test_a_number_stands_for_its_choice_and_true_for_none() -> None:
+    kind = NumberedChoice("no", "maybe", "yes")
+    assert [kind.check(number) for number in range(3)] == ["no", "maybe", "yes"]
+    for value in (3, -1, True, "3", "-1", 1.0, None):
+        with pytest.raises(Unusable, match="no, maybe or yes"):
+            kind.check(value)
+
+
+def test_a_secret_is_not_shown_not_even_when_it_is_refused() -> None:
+    kind = Secret("PASSWORD", "text without control characters")
+    assert kind.show("open sesame") == "***"
+    assert kind.show("") == ""
+    for value in ("open\nsesame", b"open sesame"):
+        with pytest.raises(Unusable) as raised:
+            kind.check(value)
+        assert "sesame" not in str(raised.value)
+
+
+def test_one_path_is_a_list_of_one() -> None:
+    kind = ListOf(FilePath(), ",", "commas")
+    assert kind.check(Path("a b")) == ("a b",)
+    assert kind.check([Path("a"), "b"]) == ("a", "b")
