@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from zope.interface import implementer
 
+from daphne_clone.connection.h2_allowance import Allowance
 from daphne_clone.connection.h2_stream import H2Stream
 from daphne_clone.connection.shared import LINGER_S, WriteDeadline
 from daphne_clone.errors import H2ConnectionFault, H2StreamFault, RequestRefused
@@ -41,26 +42,11 @@ _MAX_TURN = 256
 # What is written in a turn before it is passed on to the transport, which then tells whether the peer keeps up.
 _MAX_GATHERED = 65_536
 
-# Frames that ask for nothing, or only for an acknowledgement: a peer has so many, gets some back each second, and some
-# for each frame of use (docs/THREAT_MODEL.md). Envoy allows ten WINDOW_UPDATEs for each DATA, for one.
-_MAX_IDLE_FRAMES = 1_000
-_IDLE_FRAMES_PER_SECOND = 100
-_IDLE_FRAMES_PER_REQUEST = 10
-_IDLE_FRAMES_PER_CONTENT = 10
-
-# There are seven settings; a frame of 16 kB holds 2,730.
-_SETTINGS_PER_IDLE_FRAME = 8
-
-# Decoding as many fields takes as long as ten small frames.
-_FIELDS_PER_IDLE_FRAME = 8
+# Content worth an acknowledgement, and more.
+_LARGE_CONTENT = 1_024
 
 # What is read and dropped behind the last GOAWAY: enough for what was on its way.
 _MAX_LINGER = 1_048_576
-
-# Requests taken back by the peer, or malformed, while an application works on them (CVE-2023-44487, CVE-2025-8671).
-# A browser that leaves a page takes back a hundred at a time.
-_MAX_RESETS = 200
-_RESETS_PER_SECOND = 20
 
 # Streams that we have reset: the peer may not know yet, so what it still sends on them is no fault of it.
 _MAX_RESET_REMEMBERED = 200
@@ -110,11 +96,11 @@ class H2Connection:
     """
 
     __slots__ = (
+        "_allowance",
         "_block_deadline",
         "_decoder",
         "_drain_deadline",
         "_held",
-        "_idle_frames_left",
         "_is_described",
         "_is_last",
         "_is_last_known",
@@ -133,7 +119,6 @@ class H2Connection:
         "_ready",
         "_receive_window",
         "_reset_ids",
-        "_resets_left",
         "_seen_block",
         "_skipped",
         "_streams",
@@ -198,8 +183,7 @@ class H2Connection:
         self._is_reading_paused = False
         self._drain_deadline = inf
         self._is_last = False  # no request will come any more
-        self._idle_frames_left = _MAX_IDLE_FRAMES
-        self._resets_left = _MAX_RESETS
+        self._allowance = Allowance()
         self._seen_block: bytearray | None = None
         self._block_deadline = inf
         self._read_deadline = inf
@@ -335,13 +319,12 @@ class H2Connection:
             self._skip(block)
             self._reset_id(stream_id, ErrorCode.REFUSED_STREAM)
             return
-        if self._idle_frames_left < _MAX_IDLE_FRAMES:
-            self._idle_frames_left += _IDLE_FRAMES_PER_REQUEST
+        self._allowance.earn()
         try:
             head = self._decoder.request(stream_id, block, end_stream)
         except RequestRefused as refusal:
             self.factory.request_refused(self, refusal)
-            self._count_reset()
+            self._allowance.spend_reset()
             stream = self._streams[stream_id] = H2Stream(self, stream_id, None, end_stream)
             stream.refuse(refusal.status)
             return
@@ -373,16 +356,16 @@ class H2Connection:
         if self._receive_window < 0:
             raise H2ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA over the connection's window")
         if not data and not end_stream:
-            self.idle_frame_received()  # CVE-2019-9518
-        elif flow_size >= 1024 and self._idle_frames_left < _MAX_IDLE_FRAMES:
-            self._idle_frames_left += _IDLE_FRAMES_PER_CONTENT
+            self._allowance.spend()  # CVE-2019-9518
+        elif flow_size >= _LARGE_CONTENT:
+            self._allowance.earn()
         stream = self._streams.get(stream_id)
         if stream is None:
             is_new = self._is_new(stream_id)
             self.credit(flow_size)
             if not is_new and stream_id not in self._reset_ids:
                 raise H2ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
-            self.idle_frame_received()
+            self._allowance.spend()
             return
         try:
             stream.data_received(data, flow_size, end_stream)
@@ -394,15 +377,15 @@ class H2Connection:
         stream = self._streams.get(stream_id)
         if stream is None:
             self._is_new(stream_id)
-            self.idle_frame_received()
+            self._allowance.spend()
             return
         if stream.is_unanswered:
-            self._count_reset()
+            self._allowance.spend_reset()
         self.remove(stream)
         stream.closed()
 
     def settings_received(self, settings: list[tuple[int, int]]) -> None:
-        self.idle_frame_received(1 + len(settings) // _SETTINGS_PER_IDLE_FRAME)
+        self._allowance.spend(len(settings))
         values = dict(settings)  # RFC 9113 section 6.5.3: of a setting that is there twice, the last value counts
         self.max_frame_size = values.get(Setting.MAX_FRAME_SIZE, self.max_frame_size)
         if any(name == Setting.HEADER_TABLE_SIZE and value < _TABLE_SIZE for name, value in settings):
@@ -422,23 +405,23 @@ class H2Connection:
         self._write_streams()
 
     def settings_acknowledged(self) -> None:
-        self.idle_frame_received()
+        self._allowance.spend()
 
     def ping_received(self, payload: bytes) -> None:
-        self.idle_frame_received()
+        self._allowance.spend()
         self.write(h2_frames.ping(payload, True))
 
     def ping_acknowledged(self, payload: bytes) -> None:
-        self.idle_frame_received()
+        self._allowance.spend()
         if payload == _DRAIN_PING and self.is_draining:
             self._tell_last()
 
     def goaway_received(self, last_stream_id: int, code: int) -> None:
         """The peer takes no streams of ours, which we never open; what else it means by it, it does itself."""
-        self.idle_frame_received()
+        self._allowance.spend()
 
     def window_updated(self, stream_id: int, increment: int) -> None:
-        self.idle_frame_received()
+        self._allowance.spend()
         if not stream_id:
             self.window += increment
             if self.window > MAX_WINDOW:
@@ -454,14 +437,12 @@ class H2Connection:
         elif stream.window_changed(increment):
             self.schedule(stream)
 
-    def idle_frame_received(self, count: int = 1) -> None:
-        self._idle_frames_left -= count
-        if self._idle_frames_left < 0:
-            raise H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+    def idle_frame_received(self) -> None:
+        self._allowance.spend()
 
     def stream_fault(self, fault: H2StreamFault) -> None:
         self.factory.request_refused(self, fault)
-        self._count_reset()
+        self._allowance.spend_reset()
         stream = self._streams.get(fault.stream_id)
         if stream is None:
             if not self._is_new(fault.stream_id):
@@ -501,8 +482,7 @@ class H2Connection:
 
     def content_written(self) -> None:
         """A frame of content has gone out: the peer is to acknowledge it, with WINDOW_UPDATE among others."""
-        if self._idle_frames_left < _MAX_IDLE_FRAMES:
-            self._idle_frames_left += _IDLE_FRAMES_PER_CONTENT
+        self._allowance.earn()
 
     def take_block_prefix(self) -> bytes:
         """What a field block begins with; once."""
@@ -543,8 +523,7 @@ class H2Connection:
     def check_deadlines(self) -> None:
         """Act on what has waited too long; called about once a second."""
         clock = self.factory.clock
-        self._idle_frames_left = min(self._idle_frames_left + _IDLE_FRAMES_PER_SECOND, _MAX_IDLE_FRAMES)
-        self._resets_left = min(self._resets_left + _RESETS_PER_SECOND, _MAX_RESETS)
+        self._allowance.tick()
         if self._write_deadline is not None and self._write_deadline.is_missed():
             self.abort()
         elif self._is_lingering:
@@ -625,7 +604,7 @@ class H2Connection:
 
     def _skip(self, block: bytes) -> None:
         """Take a field block that nobody wants."""
-        self.idle_frame_received(1 + self._decoder.skip(block) // _FIELDS_PER_IDLE_FRAME)
+        self._allowance.spend(self._decoder.skip(block))
 
     def _is_new(self, stream_id: int) -> bool:
         """Tell whether a stream that is not there was opened when that was too late (RFC 9113 section 6.8).
@@ -638,11 +617,6 @@ class H2Connection:
         if stream_id & 1 and self._is_last_known:
             return True
         raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
-
-    def _count_reset(self) -> None:
-        self._resets_left -= 1
-        if self._resets_left < 0:
-            raise H2ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many requests that were taken back or malformed")
 
     def _reset_id(self, stream_id: int, code: int) -> None:
         self.write(h2_frames.rst_stream(stream_id, code))
