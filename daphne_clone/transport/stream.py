@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from daphne_clone.transport import sendfile
-from daphne_clone.transport.flow import WriteFlow, drop
+from daphne_clone.transport.flow import HIGH_WATER_BYTES, WriteFlow, drop
 from daphne_clone.transport.sockets import RESET_ON_CLOSE, address_of
 from daphne_clone.transport.tls_session import TLSSession
 
@@ -361,6 +361,10 @@ class TLSLoopTransport(LoopTransport):  # type: ignore[override]  # as getPeer a
         """The protocol chosen by ALPN, such as ``b"http/1.1"``; None when the peer offered none of ours."""
         chosen = self.ssl_object.selected_alpn_protocol()
         return None if chosen is None else chosen.encode("ascii")
+
+    def _bind_writes(self) -> None:
+        super()._bind_writes()
+        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
 
     def getPeerCertificate(self) -> bytes | None:
         """Return the peer's certificate as DER, None when it sent none (or was not asked for one)."""

@@ -390,6 +390,29 @@ def test_a_session_of_one_of_several_certificates_is_resumed(run, authority):
     run(scenario())
 
 
+# Flow
+
+
+def test_what_a_client_does_not_read_is_bounded_as_without_tls(run, authority, server):
+    async def scenario():
+        factory = Keeper(Greeter)
+        port = await secured(renewable(server), factory)
+        client = await connect(("127.0.0.1", port.getHost().port), receive_buffer=4096)
+        client.setblocking(True)
+        context = authority.client_context()
+        connected = await asyncio.to_thread(context.wrap_socket, client, server_hostname="127.0.0.1")
+        await until(lambda: factory.built)
+        transport = factory.built[0].transport
+        while not transport.writing_paused:
+            transport.write(bytes(16_384))
+            await asyncio.sleep(0)
+        assert 65_536 <= transport.getWriteBufferSize() < 100_000
+        connected.close()
+        await finished(port, factory)
+
+    run(scenario())
+
+
 # The end
 
 
