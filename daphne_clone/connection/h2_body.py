@@ -139,6 +139,7 @@ class H2Body:
     def discard(self, seconds: float) -> None:
         """Nobody wants what comes any more: let it come for so many seconds, 0 for as long as the response takes."""
         self._is_discarded = True
+        self.discarded = 0
         self.expect_within(seconds)
         self.resume()
 

@@ -519,10 +519,10 @@ class H2Stream:
         content = self._content
         if content is None:
             self._content = content = deque()
+        self.waiting += len(data)
         if content and len(content[-1]) + len(data) <= _JOIN_BELOW:
             data = b"".join((content.pop(), data))  # many small ones would take more memory than they hold
         content.append(data)
-        self.waiting += len(data)
 
     def _write_content(self, content: deque[bytes | memoryview], room: int) -> int:
         """Write one frame of what waits; returns its size."""
