@@ -139,6 +139,13 @@ class DaphneProcess(multiprocessing.Process):
         if then is not None:
             then()
 
+    def resolve_port(self) -> None:
+        """Wait for the server to listen, and tell the parent; for overrides of `run` that have Daphne's for a model."""
+        if self.server.listening_addresses:
+            self.announce()
+        else:
+            reactor.loop_of(reactor.install()).call_later(_POLL_S, self.resolve_port)
+
     def wait_until_ready(self, timeout_s: float = START_S) -> None:
         """Wait, in the parent, until the server listens.
 

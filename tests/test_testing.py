@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import traceback
 import urllib.request
 from functools import partial
 from pathlib import Path
@@ -305,6 +306,77 @@ def test_reinstalling_the_reactor_forgets_what_knows_another():
         assert newest is not Server and newest is __import__("daphne_clone.server").server.Server
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=20, cwd=ROOT)
+
+
+class OwnRun(DaphneProcess):
+    """As projects have it that must do something of their own in the process: Daphne's `run`, with that put in."""
+
+    def run(self):
+        testing._reinstall_reactor()
+        from twisted.internet import reactor
+
+        from daphne_clone.endpoints import build_endpoint_description_strings
+        from daphne_clone.server import Server
+
+        application = self.get_application()
+        try:
+            endpoints = build_endpoint_description_strings(host=self.host, port=0)
+            self.server = Server(application=application, endpoints=endpoints, signal_handlers=False, **self.kwargs)
+            reactor.callLater(0.1, self.resolve_port)
+            self.server.run()
+        except BaseException as error:
+            self.errors.put((error, traceback.format_exc()))
+
+
+def test_run_may_be_overridden_after_daphnes_model(fork):
+    process = OwnRun(HOST, live_apps.get_hello)
+    process.start()
+    try:
+        process.wait_until_ready()
+        assert get(process) == b"hello"
+    finally:
+        process.end()
+
+
+# What test cases do that share a database in memory with their server.
+IN_THREADS = """
+import threading
+import urllib.request
+from daphne_clone.endpoints import build_endpoint_description_strings
+from daphne_clone.server import Server
+from daphne_clone.testing import _reinstall_reactor
+from tests.support.live_apps import hello
+
+class ServerThread(threading.Thread):
+    def run(self):
+        _reinstall_reactor()
+        endpoints = build_endpoint_description_strings(host="127.0.0.1", port=0)
+        self.server = Server(hello, endpoints, signal_handlers=False, ready_callable=ready.set, verbosity=0)
+        self.server.run()
+
+    def terminate(self):
+        from twisted.internet import reactor
+        reactor.callFromThread(reactor.stop)
+        self.join(10)
+
+for _ in range(3):
+    ready = threading.Event()
+    thread = ServerThread()
+    thread.start()
+    assert ready.wait(10)
+    host, port = thread.server.listening_addresses[0]
+    with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5) as response:
+        print(response.read().decode())
+    thread.terminate()
+    assert not thread.is_alive()
+"""
+
+
+def test_servers_may_run_in_threads_one_after_another():
+    command = [sys.executable, "-W", "error", "-c", IN_THREADS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=40, check=False)
+    assert done.stdout.split() == ["hello"] * 3, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # Daphne under its own name
