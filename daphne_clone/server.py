@@ -257,10 +257,12 @@ class Server:
         Files that cannot be used are told of in the log, and what was read before stays in use.
         """
         contexts: dict[RenewableContext, str] = {}
-        for port in self.listeners:
+        for port in self.listeners:  # while the application starts there are none yet
             context = getattr(port, "context", None)  # Twisted's own ports have none of ours
             if context is not None:
                 contexts.setdefault(context, readable_address(port))
+        if self._tls_context is not None:
+            contexts.setdefault(self._tls_context, "--ssl-certfile")
         for context, where in contexts.items():
             try:
                 context.renew()

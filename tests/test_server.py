@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 
 import pytest
 
 from tests.support.server_process import ServerProcess
+from tests.support.streams import write_certificate
 
 PRELUDE = '''
 import asyncio, http.client, socket, threading, time, traceback
@@ -74,6 +76,69 @@ def run(script: str) -> str:
 def printed(script: str) -> object:
     """The literal that a script prints last."""
     return ast.literal_eval(run(script).strip().splitlines()[-1])
+
+
+# TLS
+
+
+def test_certificates_are_renewed_before_and_while_the_server_listens(tmp_path):
+    files = write_certificate(tmp_path)
+    log = run(
+        f"""
+        from pathlib import Path
+        from daphne_clone.settings import Settings
+
+        key, certificate = map(Path, {list(map(str, files))!r})
+        settings = Settings(ssl_certfile=(str(certificate),), ssl_keyfile=(str(key),))
+        own = f"ssl:0:interface=127.0.0.1:privateKey={{key}}:certKey={{certificate}}"
+        endpoints = ["https:tcp:0:interface=127.0.0.1", own, "tcp:0:interface=127.0.0.1"]
+
+        def contexts():
+            return [port.context.current for port in server.listeners if port.context]
+
+        def visit(server):
+            loop = server._loop
+            before = contexts()
+            for written in (key.read_text(), "nothing"):
+                key.write_text(written)
+                done = threading.Event()
+                loop.call_soon_threadsafe(lambda: (server.renew_certificates(), done.set()))
+                assert done.wait(5)
+                now = contexts()
+                print([new is not old for new, old in zip(now, before, strict=True)])
+                before = now
+
+        server = Server(app, endpoints, settings=settings)
+        assert server.has_tls
+        first = server._tls_context.current
+        server.renew_certificates()
+        print(server._tls_context.current is not first)
+        ready = threading.Event()
+        server.ready_callable = ready.set
+
+        def in_thread():
+            try:
+                assert ready.wait(5)
+                visit(server)
+            finally:
+                server._loop.call_soon_threadsafe(server.stop)
+
+        threading.Thread(target=in_thread).start()
+        server.run()
+        """
+    )
+    assert re.findall("^(?:True|False|\\[.*\\])$", log, re.MULTILINE) == ["True", "[True, True]", "[False, False]"]
+
+
+def test_a_server_without_certificates_has_none_to_renew():
+    assert (
+        printed("""
+        server = Server(app, ["tcp:0"])
+        server.renew_certificates()
+        print(server.has_tls)
+    """)
+        is False
+    )
 
 
 # Arguments
