@@ -1,11 +1,7 @@
-"""One connection of HTTP/2 (RFC 9113): the streams side by side, the order in which they write, and what they may cost.
+"""One connection of HTTP/2 (RFC 9113): what comes in, the streams it is for, and how it ends.
 
-It joins the frame parser, the transport and the streams, and owns what belongs to all of them: settings, the
-connection's windows, PING, GOAWAY, deadlines, and the defences that docs/THREAT_MODEL.md names. It does not know ASGI.
-
-What is written in a turn of the loop leaves in one piece at its end: a hundred small answers cost one system call and
-one TLS record. A stream whose content has to wait gets its turn frame by frame, so that a large download leaves room
-for small answers beside it.
+It joins the frame parser, the transport, the writer and the streams, and owns what belongs to all of them: settings,
+the window for what comes in, PING, GOAWAY, deadlines. It does not know ASGI.
 
 A connection ends in one of three ways: the server drains it (GOAWAY twice, RFC 9113 section 6.8, so that no request on
 its way is lost), the peer breaks the protocol or asks for too much (GOAWAY with an error code), or nobody has asked for
@@ -14,8 +10,6 @@ anything for the keep-alive time.
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -25,6 +19,7 @@ from zope.interface import implementer
 
 from daphne_clone.connection.h2_allowance import Allowance
 from daphne_clone.connection.h2_stream import H2Stream
+from daphne_clone.connection.h2_writer import H2Writer
 from daphne_clone.connection.shared import LINGER_S, WriteDeadline
 from daphne_clone.errors import H2ConnectionFault, H2StreamFault, RequestRefused
 from daphne_clone.wire import h2_frames
@@ -38,9 +33,6 @@ if TYPE_CHECKING:
 
 # Frames taken in one turn of the loop: a read can hold 25,000 small ones, and other connections want their turn too.
 _MAX_TURN = 256
-
-# What is written in a turn before it is passed on to the transport, which then tells whether the peer keeps up.
-_MAX_GATHERED = 65_536
 
 # Content worth an acknowledgement, and more.
 _LARGE_CONTENT = 1_024
@@ -88,11 +80,8 @@ class H2Connection:
     Attributes:
         options: The server's.
         initial_window: What the peer gives each new stream (SETTINGS_INITIAL_WINDOW_SIZE).
-        window: Octets of content that the peer takes on all streams together.
-        max_frame_size: What the peer takes in a frame.
-        is_writing_paused: The peer does not read.
+        writer: Writes, for the connection and for its streams.
         is_draining: The server is stopping.
-        block_prefix: What the next field block has to begin with; mostly nothing.
     """
 
     __slots__ = (
@@ -107,25 +96,19 @@ class H2Connection:
         "_is_lingering",
         "_is_peer_finished",
         "_is_reading_paused",
-        "_is_writing",
         "_last_stream_id",
         "_linger_left",
         "_make_exchange",
-        "_out",
-        "_out_size",
         "_parser",
         "_preface",
         "_read_deadline",
-        "_ready",
         "_receive_window",
         "_reset_ids",
         "_seen_block",
         "_skipped",
         "_streams",
         "_uncredited",
-        "_waiting_for_window",
         "_write_deadline",
-        "block_prefix",
         "client",
         "encode",
         "extensions",
@@ -133,13 +116,11 @@ class H2Connection:
         "initial_window",
         "is_draining",
         "is_peer_trusted",
-        "is_writing_paused",
-        "max_frame_size",
         "options",
         "scheme",
         "server",
         "transport",
-        "window",
+        "writer",
     )
 
     def __init__(self, factory: ConnectionFactory) -> None:
@@ -153,11 +134,9 @@ class H2Connection:
         self.extensions: dict[str, dict[str, object]] = {}
         self.is_peer_trusted = False
         self.initial_window = DEFAULT_WINDOW
-        self.window = DEFAULT_WINDOW
-        self.max_frame_size = MIN_MAX_FRAME_SIZE
-        self.is_writing_paused = False
         self.is_draining = False
-        self.block_prefix = b""
+        self._allowance = Allowance()
+        self.writer = H2Writer(factory.call_soon, self._allowance)
         self.encode = factory.h2_head_encoder.encode
         self._make_exchange = factory.make_exchange
         self._parser = h2_frames.FrameParser(self, MIN_MAX_FRAME_SIZE, factory.limits.head)
@@ -170,11 +149,6 @@ class H2Connection:
         self._uncredited = 0
         self._preface: bytes | None = b""  # what has come of it
         self._held = b""  # received, and to be parsed in the next turn
-        self._out: list[bytes] = []
-        self._out_size = 0
-        self._ready: deque[H2Stream] = deque()
-        self._waiting_for_window: list[H2Stream] = []
-        self._is_writing = False
         self._is_described = False
         self._is_last_known = False  # the peer has been told which request is the last that is served
         self._is_lingering = False
@@ -183,7 +157,6 @@ class H2Connection:
         self._is_reading_paused = False
         self._drain_deadline = inf
         self._is_last = False  # no request will come any more
-        self._allowance = Allowance()
         self._seen_block: bytearray | None = None
         self._block_deadline = inf
         self._read_deadline = inf
@@ -192,7 +165,7 @@ class H2Connection:
     # IProtocol
 
     def makeConnection(self, transport: Any) -> None:  # noqa: ANN401  # see `transport`
-        self.transport = transport
+        self.transport = self.writer.transport = transport
         self.connectionMade()
 
     def connectionMade(self) -> None:
@@ -201,7 +174,7 @@ class H2Connection:
         self.transport.registerProducer(self, True)
         options = self.options
         # RFC 9113 section 3.4: it may be sent before the client's has come.
-        self.write(
+        self.writer.write(
             h2_frames.settings(
                 (
                     (Setting.MAX_CONCURRENT_STREAMS, options.max_streams),
@@ -212,7 +185,7 @@ class H2Connection:
             )
         )
         if options.connection_window > DEFAULT_WINDOW:
-            self.write(h2_frames.window_update(0, options.connection_window - DEFAULT_WINDOW))
+            self.writer.write(h2_frames.window_update(0, options.connection_window - DEFAULT_WINDOW))
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_lingering:
@@ -252,7 +225,6 @@ class H2Connection:
         self._read_deadline = inf
         self._write_deadline = None
         self._held = b""
-        self._out.clear()
         self._close_streams()
         self._parser.close()
 
@@ -277,16 +249,16 @@ class H2Connection:
     # IPushProducer: the transport's buffer is full, or has drained
 
     def pauseProducing(self) -> None:
-        if not self.is_writing_paused:
-            self.is_writing_paused = True
+        if not self.writer.is_paused:
+            self.writer.is_paused = True
             seconds = self.factory.timeouts.write
             self._write_deadline = WriteDeadline(self.factory.clock, seconds, self.transport) if seconds else None
 
     def resumeProducing(self) -> None:
-        if self.is_writing_paused:
-            self.is_writing_paused = False
+        if self.writer.is_paused:
+            self.writer.is_paused = False
             self._write_deadline = None
-            self._write_streams()
+            self.writer.write_in_turns()
 
     def stopProducing(self) -> None:
         """The connection is lost; `connectionLost` follows."""
@@ -387,29 +359,29 @@ class H2Connection:
     def settings_received(self, settings: list[tuple[int, int]]) -> None:
         self._allowance.spend(len(settings))
         values = dict(settings)  # RFC 9113 section 6.5.3: of a setting that is there twice, the last value counts
-        self.max_frame_size = values.get(Setting.MAX_FRAME_SIZE, self.max_frame_size)
+        self.writer.max_frame_size = values.get(Setting.MAX_FRAME_SIZE, self.writer.max_frame_size)
         if any(name == Setting.HEADER_TABLE_SIZE and value < _TABLE_SIZE for name, value in settings):
-            self.block_prefix = TABLE_OF_SIZE_0
+            self.writer.block_prefix = TABLE_OF_SIZE_0
         if Setting.INITIAL_WINDOW_SIZE in values:
             change = values[Setting.INITIAL_WINDOW_SIZE] - self.initial_window
             self.initial_window += change
             for stream in self._streams.values():
                 try:
                     if stream.window_changed(change):
-                        self._add_ready(stream)
+                        self.writer.add(stream)
                 except H2StreamFault as fault:
                     # RFC 9113 section 6.9.2: here it is an error of the connection.
                     raise H2ConnectionFault(fault.code, fault.reason) from fault
         # The acknowledgement before what it allows: there are clients to which nothing has changed until then.
-        self.write(h2_frames.SETTINGS_ACK)
-        self._write_streams()
+        self.writer.write(h2_frames.SETTINGS_ACK)
+        self.writer.write_in_turns()
 
     def settings_acknowledged(self) -> None:
         self._allowance.spend()
 
     def ping_received(self, payload: bytes) -> None:
         self._allowance.spend()
-        self.write(h2_frames.ping(payload, True))
+        self.writer.write(h2_frames.ping(payload, True))
 
     def ping_acknowledged(self, payload: bytes) -> None:
         self._allowance.spend()
@@ -423,19 +395,13 @@ class H2Connection:
     def window_updated(self, stream_id: int, increment: int) -> None:
         self._allowance.spend()
         if not stream_id:
-            self.window += increment
-            if self.window > MAX_WINDOW:
-                raise H2ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window of the connection over 2^31-1")
-            if self._waiting_for_window and self.window > 0:
-                self._ready.extend(self._waiting_for_window)
-                self._waiting_for_window.clear()
-                self._write_streams()
+            self.writer.window_updated(increment)
             return
         stream = self._streams.get(stream_id)
         if stream is None:
             self._is_new(stream_id)
         elif stream.window_changed(increment):
-            self.schedule(stream)
+            self.writer.schedule(stream)
 
     def idle_frame_received(self) -> None:
         self._allowance.spend()
@@ -453,48 +419,12 @@ class H2Connection:
 
     # For the streams
 
-    def write(self, data: bytes) -> None:
-        """Write frames; they leave at the end of this turn of the loop, or when they are many."""
-        out = self._out
-        if not out:
-            self.factory.call_soon(self._flush)
-        out.append(data)
-        self._out_size += len(data)
-        if self._out_size >= _MAX_GATHERED:
-            self._flush()
-
-    def write_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
-        """Write a field block, as the peer's settings have it by now."""
-        if self.block_prefix:
-            block = self.take_block_prefix() + block
-        self.write(h2_frames.headers(stream_id, block, end_stream, self.max_frame_size))
-
-    def schedule(self, stream: H2Stream) -> None:
-        """Let a stream write what it has, behind those that wait already."""
-        self._add_ready(stream)
-        if not self._is_writing:
-            self._write_streams()
-
-    def wait_for_window(self, stream: H2Stream) -> None:
-        """Schedule a stream as soon as the connection's window allows for content."""
-        stream.is_scheduled = True
-        self._waiting_for_window.append(stream)
-
-    def content_written(self) -> None:
-        """A frame of content has gone out: the peer is to acknowledge it, with WINDOW_UPDATE among others."""
-        self._allowance.earn()
-
-    def take_block_prefix(self) -> bytes:
-        """What a field block begins with; once."""
-        prefix, self.block_prefix = self.block_prefix, b""
-        return prefix
-
     def credit(self, size: int) -> None:
         """Give octets of the connection's window back, in lots."""
         self._uncredited += size
         # Or when the peer has little left, for applications that do not read may hold all the rest.
         if self._uncredited >= min(self.options.connection_window // 2, max(self._receive_window, 1)):
-            self.write(h2_frames.window_update(0, self._uncredited))
+            self.writer.write(h2_frames.window_update(0, self._uncredited))
             self._receive_window += self._uncredited
             self._uncredited = 0
 
@@ -507,11 +437,7 @@ class H2Connection:
         """A stream has ended on both sides."""
         if self._streams.pop(stream.id, None) is None:
             return
-        if stream.is_scheduled:
-            with suppress(ValueError):
-                self._ready.remove(stream)
-            with suppress(ValueError):
-                self._waiting_for_window.remove(stream)
+        self.writer.remove(stream)
         stream.removed()
         if not self._streams:
             self._read_deadline = self.factory.clock.now + (self.factory.timeouts.keep_alive or inf)
@@ -551,7 +477,7 @@ class H2Connection:
         if self.is_draining or self._is_lingering:
             return
         self.is_draining = True
-        self.write(h2_frames.goaway(MAX_WINDOW, ErrorCode.NO_ERROR) + h2_frames.ping(_DRAIN_PING, False))
+        self.writer.write(h2_frames.goaway(MAX_WINDOW, ErrorCode.NO_ERROR) + h2_frames.ping(_DRAIN_PING, False))
         self._drain_deadline = self.factory.clock.now + _DRAIN_PING_S
 
     def abort(self) -> None:
@@ -573,32 +499,6 @@ class H2Connection:
         self._preface = None
         return rest
 
-    def _flush(self) -> None:
-        if self._out:
-            out, self._out = self._out, []
-            self._out_size = 0
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-
-    def _write_streams(self) -> None:
-        """Let the streams write in turn, a frame of content each, until there is no room or nothing left."""
-        if self._is_writing:
-            return
-        self._is_writing = True
-        ready = self._ready
-        try:
-            while ready and not self.is_writing_paused:
-                stream = ready.popleft()
-                stream.is_scheduled = False
-                if stream.write_next():
-                    self._add_ready(stream)
-        finally:
-            self._is_writing = False
-
-    def _add_ready(self, stream: H2Stream) -> None:
-        if not stream.is_scheduled:
-            stream.is_scheduled = True
-            self._ready.append(stream)
-
     def _wait(self, seconds: float) -> None:
         self._read_deadline = self.factory.clock.now + seconds if seconds else inf
 
@@ -619,7 +519,7 @@ class H2Connection:
         raise H2ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
 
     def _reset_id(self, stream_id: int, code: int) -> None:
-        self.write(h2_frames.rst_stream(stream_id, code))
+        self.writer.write(h2_frames.rst_stream(stream_id, code))
         self._reset_ids[stream_id] = None
         if len(self._reset_ids) > _MAX_RESET_REMEMBERED:
             del self._reset_ids[next(iter(self._reset_ids))]
@@ -637,7 +537,7 @@ class H2Connection:
         """Say which request is the last that is served, and close when it has been."""
         if not self._is_last_known:
             self._is_last_known = True
-            self.write(h2_frames.goaway(max(self._last_stream_id, 0), ErrorCode.NO_ERROR))
+            self.writer.write(h2_frames.goaway(max(self._last_stream_id, 0), ErrorCode.NO_ERROR))
             self._is_last = True
             if not self._streams:
                 self._say_goodbye(ErrorCode.NO_ERROR)
@@ -652,8 +552,8 @@ class H2Connection:
         if self._is_lingering:
             return
         if code or not self._is_last_known:
-            self.write(h2_frames.goaway(max(self._last_stream_id, 0), code))
-        self._flush()
+            self.writer.write(h2_frames.goaway(max(self._last_stream_id, 0), code))
+        self.writer.flush()
         self._is_lingering = True
         self._parser.stop()
         self._close_streams()
@@ -668,14 +568,11 @@ class H2Connection:
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.closed()
-        self._ready.clear()
-        self._waiting_for_window.clear()
-        self._out.clear()
-        self._out_size = 0
+        self.writer.close()
 
     def _close(self) -> None:
         """Close when all has been written; a peer that does not read is cut at the write deadline."""
-        self._flush()
+        self.writer.flush()
         self._is_lingering = True
         self._read_deadline = inf
         seconds = self.factory.timeouts.write

@@ -166,6 +166,6 @@ class H2Body:
             return
         self._uncredited += size
         if self._uncredited >= self._connection.options.stream_window // 2:
-            self._connection.write(h2_frames.window_update(self._stream.id, self._uncredited))
+            self._connection.writer.write(h2_frames.window_update(self._stream.id, self._uncredited))
             self._window += self._uncredited
             self._uncredited = 0

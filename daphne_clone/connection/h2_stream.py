@@ -90,6 +90,7 @@ class H2Stream:
         "_trailers",
         "_tunnel",
         "_write_deadline",
+        "_writer",
         "_written",
         "client",
         "exchange",
@@ -109,6 +110,7 @@ class H2Stream:
 
     def __init__(self, connection: H2Connection, stream_id: int, head: RequestHead | None, whole: bool) -> None:
         self._connection = connection
+        self._writer = connection.writer
         self.id = stream_id
         self.factory = connection.factory
         self.extensions = connection.extensions
@@ -230,23 +232,22 @@ class H2Stream:
         Returns:
             Whether there is more that can be written.
         """
-        connection = self._connection
+        writer = self._writer
         content = self._content
         if self._blocks:
             blocks, self._blocks = self._blocks, []
             for block in blocks[:-1]:
-                connection.write_block(self.id, block, end_stream=False)
-            connection.write_block(self.id, blocks[-1], end_stream=self._is_end_written)
+                writer.write_block(self.id, block, end_stream=False)
+            writer.write_block(self.id, blocks[-1], end_stream=self._is_end_written)
         if content:
-            room = min(self.window, connection.window, connection.max_frame_size)
+            room = min(self.window, writer.window, writer.max_frame_size)
             if room <= 0:
                 if self.window > 0:
-                    connection.wait_for_window(self)
+                    writer.wait_for_window(self)
                 return False
             size = self._write_content(content, room)
             self.window -= size
-            connection.window -= size
-            connection.content_written()
+            writer.content_written(size)
             self.waiting -= size
             self._written += size
             if self.is_writing_paused and self.waiting <= MAX_WAITING:
@@ -257,9 +258,9 @@ class H2Stream:
                 return False  # the application, resumed, has ended it
         if self._is_ending and not self._has_response_ended:
             if self._trailers is not None:
-                connection.write_block(self.id, self._trailers, end_stream=True)
+                writer.write_block(self.id, self._trailers, end_stream=True)
             elif not self._is_end_written:
-                connection.write(frame_header(0, DATA, END_STREAM, self.id))
+                writer.write(frame_header(0, DATA, END_STREAM, self.id))
             self._response_ended()
         return False
 
@@ -276,15 +277,15 @@ class H2Stream:
         return length
 
     def send_body(self, data: bytes, more: bool) -> None:
-        connection = self._connection
+        writer = self._writer
         block = self._block
         size = len(data)
         if (
             block is not None
-            and not (more or self._awaits_trailers or self._blocks or connection.is_writing_paused)
+            and not (more or self._awaits_trailers or self._blocks or writer.is_paused)
             and size <= self.window
-            and size <= connection.window
-            and size <= connection.max_frame_size
+            and size <= writer.window
+            and size <= writer.max_frame_size
             and len(block) < _SMALL_BLOCK
         ):
             # Most responses: whole, and small. As below, without its questions.
@@ -292,13 +293,13 @@ class H2Stream:
             self.is_head_sent = True
             if not self._has_length:
                 block += _content_length(size)
-            if connection.block_prefix:
-                block = connection.take_block_prefix() + block
+            if writer.block_prefix:
+                block = writer.take_block_prefix() + block
             length = len(block)
             if size:
                 self.window -= size
-                connection.window -= size
-                connection.write(
+                writer.window -= size
+                writer.write(
                     b"%b%b%b%b"
                     % (
                         frame_header(length, h2_frames.HEADERS, _HEADERS_END, self.id),
@@ -308,7 +309,7 @@ class H2Stream:
                     )
                 )
             else:
-                connection.write(frame_header(length, h2_frames.HEADERS, _HEADERS_END_STREAM, self.id) + block)
+                writer.write(frame_header(length, h2_frames.HEADERS, _HEADERS_END_STREAM, self.id) + block)
             self._is_ending = True
             self._response_ended()
             return
@@ -539,14 +540,14 @@ class H2Stream:
         ends = not content and self._is_ending and self._trailers is None
         self._is_end_written = ends
         header = frame_header(size, DATA, END_STREAM if ends else 0, self.id)
-        self._connection.write(b"".join((header, *parts)))
+        self._writer.write(b"".join((header, *parts)))
         return size
 
     def _write_on(self) -> None:
         """Write as much as can be; what is left waits, and so does the application if it is much."""
         if self._is_gone:
             return
-        self._connection.schedule(self)
+        self._writer.schedule(self)
         if self.waiting > MAX_WAITING and not self.is_writing_paused:
             self.is_writing_paused = True
             if self._tunnel is not None:
