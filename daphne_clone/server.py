@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     ServedProtocol = WebRequest | WebSocketProtocol
 
-install()
+twisted_loop = loop_of(install())  # Daphne's name for the loop
 
 _log = get_logger(__name__)
 
