@@ -309,6 +309,12 @@ def test_client_that_goes_away_still_gets_its_answers(h2, app, debug):
     assert h2.expect_response(stream).body == b"late"
 
 
+def test_client_that_goes_away_for_an_unknown_reason_harms_nobody(h2, connect):
+    """Section 7: an unknown code has no meaning of its own."""
+    h2.send(goaway_frame(0, 0xBABA))
+    connect().expect_served()
+
+
 # Section 6.9: WINDOW_UPDATE; more in test_flow_control.py
 
 

@@ -47,6 +47,7 @@ from tests.support.server_process import WAIT_S
 
 if TYPE_CHECKING:
     from tests.support.h2_frames import Field
+    from tests.support.http1 import Address
 
 FRAME_HEAD = 9  # octets
 
@@ -93,8 +94,9 @@ class FrameConnection:
     """One connection; every wait has a deadline.
 
     Args:
-        address: Of the server.
+        address: ``(host, port)`` or the path of a UNIX socket.
         context: For TLS; by ALPN it has to choose h2.
+        prologue: What goes before everything else, TLS included.
         settings: What `handshake` announces.
         receive_buffer: Octets the kernel may hold for us; None is the system's choice.
         timeout_s: The deadline of each wait.
@@ -108,21 +110,26 @@ class FrameConnection:
 
     def __init__(
         self,
-        address: tuple[str, int],
+        address: Address,
         *,
         context: ssl.SSLContext | None = None,
+        prologue: bytes = b"",
         settings: Iterable[tuple[int, int]] = (),
         receive_buffer: int | None = None,
         timeout_s: float = WAIT_S,
     ) -> None:
-        self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        if isinstance(address, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+        else:
+            self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
         self.socket.settimeout(timeout_s)
         try:
             self.socket.connect(address)
+            self.socket.sendall(prologue)
             if context is not None:
                 self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         except BaseException:
