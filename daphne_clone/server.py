@@ -576,6 +576,8 @@ class Server:
             The queue that its ``receive`` reads; None when it failed at once.
         """
         details = self.connections[protocol]
+        # There is one, though an eager task may have ended its exchange before there is a task to be noted.
+        details["application_instance"] = None
         # The exchange may need it before this returns: asyncio has eager tasks.
         protocol.application_queue = queue = ReceiveQueue(self._loop)
         send = partial(self._handle_reply, protocol)
