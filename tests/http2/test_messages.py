@@ -251,6 +251,13 @@ def test_cookies_are_joined(h2):
     assert (b"x", b"y") in headers
 
 
+def test_cookies_count_as_one_field(h2):
+    """Browsers keep 180 of them for a site, and send each as a crumb: no more than one line of HTTP/1.1."""
+    crumbs = [(b"cookie", b"name-%d=%d" % (number, number)) for number in range(180)]
+    headers = scope_of(h2, request_fields("/scope_of/x", crumbs))["headers"]
+    assert [value for name, value in headers if name == b"cookie"] == [b"; ".join(value for _, value in crumbs)]
+
+
 # Section 8.3: pseudo-fields
 
 

@@ -15,12 +15,15 @@ from tests.support.h2_frames import (
     MAX_WINDOW,
     PREFACE,
     RST_STREAM,
+    WINDOW_UPDATE,
     Code,
     Setting,
     continuation_frame,
+    data_frame,
     headers_frame,
     request_block,
     settings_frame,
+    window_frame,
 )
 
 OPTIONS = (
@@ -110,6 +113,41 @@ def test_body_that_stalls_ends_its_stream_alone(h2, app):
     assert app.noted(4)[-1] == {"type": "http.disconnect"}
     app.release()
     assert h2.expect_response(running).body == b"late"
+
+
+def test_trickles_are_cut(connect, app):
+    """Contract, section 3: a minimum rate. Neither padding nor empty frames are content; a window is no reading."""
+    names = ("octets", "padding", "empty", "window")
+    octets, padding, empty, window = connections = [connect() for _ in names]
+    uploads = [connection.request(app.path("events"), method=b"POST", end=False) for connection in connections[:3]]
+    window.grants = False
+    window.change_settings((Setting.INITIAL_WINDOW_SIZE, 0))
+    download = window.request(app.path("torrent", 1_000_000))
+    keep_on(
+        SOON_S,
+        [
+            lambda: trickle(octets, data_frame(uploads[0], b"x")),
+            lambda: trickle(padding, data_frame(uploads[1], padding=200)),
+            lambda: trickle(empty, data_frame(uploads[2])),
+            lambda: trickle(window, window_frame(download, 1)),
+        ],
+    )
+    for name, connection in zip(names, connections, strict=True):
+        assert is_cut(connection), name
+
+
+def trickle(connection, frame):
+    """Send a frame more, unless the stream has been cut by now."""
+    if is_cut(connection):
+        raise ConnectionEnded("as it should be", connection.goaway)
+    if frame[3] == WINDOW_UPDATE:
+        connection.granted(1, 1)
+    connection.send(frame)
+    connection.expect_alive()
+
+
+def is_cut(connection):
+    return any(seen.kind == RST_STREAM or (b":status", b"408") in seen.fields for seen in connection.inbox)
 
 
 def test_clients_that_take_nothing_are_cut(connect, app):

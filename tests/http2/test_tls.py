@@ -12,6 +12,7 @@ from tests.support.h2_client import H2Connection
 from tests.support.h2_frames import PREFACE, Code
 from tests.support.h2_websocket import StreamSession
 from tests.support.http1 import head
+from tests.support.server_process import ServerProcess
 from tests.support.ws_client import TEXT, frame
 
 
@@ -108,6 +109,13 @@ def test_client_that_chose_http_1_and_speaks_http_2(tls_server, authority):
     with handshake(tls_server, context) as client:
         client.sendall(PREFACE)
         assert client.recv(65_536).startswith(b"HTTP/1.1 ")
+
+
+def test_http_2_that_is_switched_off_is_not_offered(authority, context):
+    files = authority.sign("plain", ["127.0.0.1", "localhost"])
+    options = ["--ssl-certfile", files.certificate, "--ssl-keyfile", files.key, "--no-http2"]
+    with ServerProcess(options=options) as server, handshake(server, context) as client:
+        assert client.selected_alpn_protocol() == "http/1.1"
 
 
 # Section 9.2: what TLS has to be

@@ -197,7 +197,7 @@ class H2Connection(FrameConnection):
         with contextlib.suppress(ConnectionEnded):
             self.expect_alive()
         assert self.goaway is None or self.goaway in codes, f"GOAWAY {name_of(self.goaway)}"
-        for frame in self._seen(stream):
+        for frame in self._seen(stream) if stream else ():
             assert frame.kind == RST_STREAM and frame.number in codes, frame
 
     def _seen(self, stream: int) -> list[Frame]:
