@@ -194,7 +194,8 @@ class RequestDecoder:
                     special.setdefault(name, []).append(value)
                     if name == b"cookie":
                         if len(special[name]) > 1:
-                            continue  # RFC 9113 section 8.2.3: crumbs of one
+                            count -= 1  # RFC 9113 section 8.2.3: crumbs of one field
+                            continue
                     elif name in (b"host", b"daphne-root-path"):
                         continue
                     fields.append((name, value))
