@@ -20,6 +20,10 @@ START_S = 15.0  # a cold start on a busy two-core machine takes about one
 STOP_S = 15.0
 WAIT_S = 5.0  # for what should happen at once
 
+# A shell without job control ignores SIGINT for what it runs in the background, and so would all that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> None:
     """Wait for a condition that only polling can see; fail, with ``what`` was waited for, when it does not come."""
