@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 
 async def peek(connection: socket.socket, loop: asyncio.AbstractEventLoop, at_most: int) -> bytes:
@@ -24,7 +25,8 @@ async def peek(connection: socket.socket, loop: asyncio.AbstractEventLoop, at_mo
         try:
             return connection.recv(at_most, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
-            await _readable(connection, loop)
+            pass  # and wait out here: who is cancelled inside would drag this exception along
+        await _readable(connection, loop)
 
 
 async def _readable(connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,10 +59,12 @@ class Patience:
         self._loop = loop
         self._seconds = seconds
         self._seconds_at_end = seconds_at_end
-        self._timers: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
+        self._timers: dict[asyncio.Task[Any], asyncio.TimerHandle] = {}
 
-    def begin(self, task: asyncio.Task[None]) -> None:
-        """From now on the task has so long to end."""
+    def begin(self) -> None:
+        """From now on the running task has so long to end."""
+        task = asyncio.current_task()
+        assert task is not None, "who waits is a task"
         self._timers[task] = self._loop.call_later(self._seconds, task.cancel)
         task.add_done_callback(self._ended)
 
@@ -73,5 +77,5 @@ class Patience:
                 timer.cancel()
                 self._timers[task] = self._loop.call_at(end, task.cancel)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._timers.pop(task).cancel()

@@ -267,9 +267,8 @@ class LoopPort:
     async def _hand_over_secured(
         self, connection: socket.socket, make_transport: functools.partial[LoopTransport], security: Security
     ) -> None:
-        task = asyncio.current_task()
-        assert self._patience is not None and task is not None, "_accept makes a task of each"
-        self._patience.begin(task)
+        assert self._patience is not None, "it goes with the security"
+        self._patience.begin()
         if security.plain_factory is not None:
             # A TLS record begins with its type, 22 (RFC 8446 section 5.1); a request in plain text with a letter.
             first = await peek(connection, self._loop, 1)

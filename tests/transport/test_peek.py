@@ -73,7 +73,7 @@ def test_a_cancelled_look_leaves_nothing_behind(run, pair):
 
 
 async def wait_in_vain(patience):
-    patience.begin(asyncio.current_task())
+    patience.begin()
     await asyncio.Event().wait()
 
 
@@ -97,7 +97,7 @@ def test_who_has_ended_is_waited_for_no_more(run):
         patience = Patience(loop, 60, 60)
 
         async def end_at_once():
-            patience.begin(asyncio.current_task())
+            patience.begin()
 
         await loop.create_task(end_at_once())
         await asyncio.sleep(0)

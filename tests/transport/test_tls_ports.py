@@ -434,3 +434,26 @@ def test_a_lost_connection_keeps_nothing_of_its_session_alive(run, authority, se
         run(scenario())
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("kind", ["silent", "half a hello", "no TLS"])
+def test_a_handshake_that_fails_leaves_no_cycle_behind(run, server, kind):
+    async def scenario():
+        factory = Keeper(Greeter)
+        port = await secured(renewable(server), factory, plain_factory=Keeper(), handshake_timeout_s=0.05)
+        gc.collect()
+        client = await connect(("127.0.0.1", port.getHost().port))
+        sent = {"silent": b"", "half a hello": b"\x16\x03\x01\x02\x00\x01\x00", "no TLS": b"\x16\x03\x01\x00\x01x"}
+        await until(lambda: port._handovers)
+        (task,) = map(weakref.ref, port._handovers)
+        await asyncio.get_running_loop().sock_sendall(client, sent[kind])
+        await what_is_said_at_the_end(client)
+        client.close()
+        await until(lambda: task() is None)
+        await finished(port, factory)
+
+    gc.disable()
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
