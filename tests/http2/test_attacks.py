@@ -236,6 +236,13 @@ def test_pings_whose_answers_are_not_read(attack):
     assert outcome.is_closed or outcome.sent < 20_000_000
 
 
+def test_sending_behind_the_end_of_the_connection(attack):
+    """GOAWAY has been sent, and what comes behind it is read for a while, so that it arrives; not for ever."""
+    outcome = attack(itertools.chain([frame(PING)], itertools.repeat(frame(UNKNOWN, 0, 0, bytes(16_000)))), reads=False)
+    assert outcome.is_closed
+    assert outcome.sent < 20_000_000  # some of it is the kernel's
+
+
 def test_headers_of_nothing(attack):
     """CVE-2019-9516 and 9518: empty names, and no field at all."""
     ended(attack(headers_frame(stream, b"\x00\x00\x00" * 100) for stream in streams()), CALM)

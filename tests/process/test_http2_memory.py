@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -116,6 +117,20 @@ def test_hundred_downloads_without_a_window(server):
     begin = settings_frame((Setting.INITIAL_WINDOW_SIZE, 0))
     begin += b"".join(itertools.islice(requests(request_block(f"/torrent/x?{200 * MB}")), 100))
     server.hold(begin)
+
+
+def test_files_for_clients_without_a_window(server, tmp_path):
+    """They are read as the windows open."""
+    file = tmp_path / "file"
+    with file.open("wb") as sparse:
+        sparse.truncate(200 * MB)
+    steps = [
+        {"type": "http.response.start", "status": 200, "headers": []},
+        {"type": "http.response.pathsend", "path": str(file)},
+    ]
+    block = request_block(f"/script/x?{quote(repr(steps))}")
+    server.hold(settings_frame((Setting.INITIAL_WINDOW_SIZE, 0)) + b"".join(itertools.islice(requests(block), 50)))
+    server.hold(WIDE + b"".join(itertools.islice(requests(block), 50)), reads=False)
 
 
 def test_answers_that_are_not_read(server):
