@@ -12,6 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.chromium import Tab, running_chromium
+from tests.support.http1 import Client
+from tests.support.nginx import running_nginx
 from tests.support.programs import require_program
 
 SCHEMES = pytest.mark.parametrize("scheme", ["http", "https"])
@@ -166,6 +168,36 @@ def test_httpx_downloads_large_bodies_and_closes_others_early(httpx_client):
         assert response.status_code == 200
         next(response.iter_raw())
     assert httpx_client.get("/hello/x").text == "hello"
+
+
+# nginx, whose module for gRPC is a client of HTTP/2 in the clear, on connections that it keeps
+
+
+@pytest.fixture(scope="module")
+def nginx_client(plain_server, tmp_path_factory):
+    locations = "location / { grpc_pass grpc://application; grpc_set_header Host $http_host; }"
+    upstream = "{}:{}; keepalive 2".format(*plain_server.address)
+    with running_nginx(upstream, tmp_path_factory.mktemp("nginx"), locations=locations) as nginx:
+        yield Client(("127.0.0.1", nginx.port))
+
+
+def test_nginx_passes_requests_on_over_http_2(nginx_client):
+    scope = ast.literal_eval(nginx_client.request("/scope_of/x?q").body.decode())
+    assert (scope["http_version"], scope["query_string"]) == ("2", b"q")
+    for number in range(30):
+        body = b"x" * number * 20_000
+        assert nginx_client.request("/echo/x", method=b"POST", body=body).body == body
+    assert len(nginx_client.request(f"/large/x?{5 * MB}").body) == 5 * MB
+    assert nginx_client.request("/large_head/x?3,900").get(b"x-2") == b"v" * 900
+    assert nginx_client.request("/nothing").status == 404
+    assert nginx_client.request("/script/x?['fail']").status == 500
+
+
+def test_nginx_gives_up_requests_whose_clients_have(nginx_client):
+    for _ in range(20):
+        with nginx_client.open(f"/torrent/x?{100 * MB}") as exchange:
+            exchange.read_head()
+    assert nginx_client.request("/hello/x").body == b"hello"
 
 
 # Chromium
