@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +42,13 @@ def renewable_context(settings: Settings) -> tls.RenewableContext | None:
     """
     if not settings.ssl_certfile:
         return None
+    # Absolute: at a renewal the process may be in another directory. twistd changes it, and applications do.
+    settings = replace(
+        settings,
+        ssl_certfile=tuple(map(os.path.abspath, settings.ssl_certfile)),
+        ssl_keyfile=tuple(map(os.path.abspath, settings.ssl_keyfile)),
+        ssl_ca_certs=None if settings.ssl_ca_certs is None else os.path.abspath(settings.ssl_ca_certs),
+    )
     return tls.RenewableContext(lambda: _make(settings))
 
 

@@ -66,6 +66,18 @@ def test_authorities_mean_that_clients_need_a_certificate_unless_it_is_said_othe
     assert context.verify_mode == mode
 
 
+def test_files_are_found_again_from_another_directory(authority, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    authority.sign("server")
+    context = renewable_context(
+        settings_from_options(ssl_certfile="server.crt", ssl_keyfile="server.key", ssl_ca_certs="authority.pem")
+    )
+    monkeypatch.chdir("/")
+    before = context.current
+    context.renew()
+    assert context.current is not before
+
+
 def test_key_may_be_in_the_file_of_the_certificate(files, tmp_path):
     both = tmp_path / "both.pem"
     both.write_text(Path(files.key).read_text() + Path(files.certificate).read_text())

@@ -44,6 +44,9 @@ _PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _ALIASES: Final = {"tls": "ssl"}
 
+# Those of `ssl:` that name files.
+_FILES: Final = ("privateKey", "certKey", "extraCertChain", "dhParameters", "caCertsDir")
+
 # In front of a string: the connections are under TLS.
 SECURED: Final = "https:"
 
@@ -160,17 +163,19 @@ def _context(
     if kind == "ssl":
         if is_secured:
             raise ListenError(f"ssl: has a certificate of its own; expected another endpoint behind {SECURED}")
-        private_key = options.get("privateKey", "server.pem")
+        # Absolute: at a renewal the process may be in another directory.
+        files = {name: os.path.abspath(options[name]) for name in _FILES if name in options}
+        private_key = files.get("privateKey", os.path.abspath("server.pem"))
         return tls.RenewableContext(
             functools.partial(
                 tls.server_context,
                 private_key=private_key,
-                certificate=options.get("certKey", private_key),
-                extra_chain=options.get("extraCertChain"),
+                certificate=files.get("certKey", private_key),
+                extra_chain=files.get("extraCertChain"),
                 password=tls_options.key_password,
                 method=options.get("sslmethod"),
-                dh_parameters=options.get("dhParameters"),
-                authorities=options.get("caCertsDir"),
+                dh_parameters=files.get("dhParameters"),
+                authorities=files.get("caCertsDir"),
                 alpn=tls_options.alpn,
             )
         )

@@ -229,6 +229,21 @@ def test_a_renewed_certificate_is_for_connections_that_begin_then(run, authority
     run(scenario())
 
 
+def test_files_of_an_endpoint_are_found_again_from_another_directory(run, server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def scenario():
+        factory = Keeper(Greeter)
+        port = await open_port("ssl:0:privateKey=server.key:certKey=server.crt:interface=127.0.0.1", factory)
+        monkeypatch.chdir("/")
+        before = port.context.current
+        port.context.renew()
+        assert port.context.current is not before
+        await finished(port, factory)
+
+    run(scenario())
+
+
 # What is told of a session
 
 
