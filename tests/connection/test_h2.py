@@ -331,6 +331,19 @@ def test_on_a_stream_that_we_have_reset_anything_may_come(peer: Peer, factory: F
     assert is_settled(peer.connection)
 
 
+def test_of_streams_that_we_have_reset_so_many_are_remembered(factory: Factory) -> None:
+    factory.on_request = lambda exchange: exchange.channel.abort()
+    peer = Peer(factory)
+    for stream in range(1, 1001, 2):
+        peer.send(post_frame(stream))
+    peer.take()
+    for stream in range(999, 601, -2):
+        peer.send(data_frame(stream, b"late"))
+    assert peer.take() == []
+    peer.send(data_frame(1, b"much too late"))
+    assert peer.take() == [Goaway(999, Code.STREAM_CLOSED)]
+
+
 def test_behind_a_reset_the_table_of_fields_is_in_step(peer: Peer, factory: Factory) -> None:
     peer.send(post_frame(1))
     factory.exchanges[0].channel.abort()
@@ -1289,6 +1302,7 @@ def test_what_is_behind_our_last_goaway_in_a_read_is_not_acted_upon(peer: Peer, 
     peer.take()
     peer.send(rst_frame(1), ping_frame(), request_frame(3), window_frame(0, 0))
     assert peer.take() == []
+    assert peer.transport.lost_writes == []
     assert peer.transport.is_write_closed
     assert exchange.events[-1] == ("lost",)
     assert len(factory.exchanges) == 1
