@@ -209,6 +209,14 @@ def test_clients_that_reset_a_stream_leave_no_trace_in_the_log(authority, files,
         assert not re.search("WARNING|ERROR|Traceback", server.log)
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00"], ids=["silent", "half a hello"])
+def test_client_that_does_not_shake_hands_is_closed_in_time(files, sent):
+    options = [*certificate_options(files), "--ssl-handshake-timeout", "0.2"]
+    with ServerProcess(options=options) as server, Connection(server.address) as connection:
+        connection.send(sent)
+        assert connection.is_closed()
+
+
 # Redirects
 
 
