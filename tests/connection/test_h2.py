@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from tests.support.h2_frames import (
     data_frame,
     field_block,
     frame,
+    frames_of,
     goaway_frame,
     headers_frame,
     indexed,
@@ -82,14 +84,17 @@ def is_settled(connection: H2Connection) -> bool:
     return connection._receive_window + connection._uncredited == connection.options.connection_window
 
 
-def assert_freed(peer: Peer, stream: Any) -> None:
-    """Nobody has the stream any more: not the connection, and not itself in a circle."""
+def references(holder: Any) -> int:
+    channel, holder.channel = holder.channel, None
+    return sys.getrefcount(channel)
+
+
+def assert_freed(peer: Peer, exchange: Exchange) -> None:
+    """Nobody but its exchange has the stream any more: not the connection, and not itself in a circle."""
     peer.take()
-    for exchange in peer.factory.exchanges:
-        exchange.channel = None  # type: ignore[assignment]
-    known_to_us_alone = object()
-    # One reference more, for it is an argument of ours too.
-    assert sys.getrefcount(stream) - 1 <= sys.getrefcount(known_to_us_alone)
+    expected = references(SimpleNamespace(channel=object()))
+    found = references(exchange)
+    assert found == expected
 
 
 @pytest.fixture
@@ -539,8 +544,12 @@ def test_a_smaller_table_is_acknowledged_in_the_next_field_block(factory: Factor
     """RFC 7541 section 4.2; the decoder of the test insists on it."""
     peer = table_of_0(factory)
     peer.request(1).answer()
+    assert peer.take() == ok(1)
     peer.request(3).answer()
-    assert peer.take() == [*ok(1), *ok(3)]
+    factory.turn()
+    (block, _) = (payload for *_, payload in frames_of(peer.transport.data))
+    assert block[:1] == b"\x88"  # once is enough
+    assert peer.take() == ok(3)
 
 
 def test_it_is_the_next_that_is_written_not_the_next_that_is_made(factory: Factory) -> None:
@@ -660,7 +669,7 @@ def test_a_stream_that_ends_while_it_waits_is_kept_nowhere(wide: Peer, where: st
         wide.send(rst_frame(3))
     else:
         exchange.channel.abort()
-    assert_freed(wide, exchange.channel)
+    assert_freed(wide, exchange)
 
 
 # The transport is full
@@ -1033,6 +1042,14 @@ def test_a_reset_of_what_is_answered_is_none_of_those(factory: Factory) -> None:
     assert not any(isinstance(each, Goaway) for each in peer.take())
 
 
+def test_a_reset_of_what_waits_for_a_window_is(factory: Factory) -> None:
+    """The application has done its work; it could be had for nothing."""
+    peer = Peer(answering(factory), settings=[(Setting.INITIAL_WINDOW_SIZE, 0)])
+    for number in range(201):
+        peer.send(request_frame(2 * number + 1), rst_frame(2 * number + 1))
+    assert peer.take()[-1] == Goaway(401, Code.ENHANCE_YOUR_CALM)
+
+
 # Turns of the loop
 
 
@@ -1101,6 +1118,13 @@ def test_an_idle_connection_is_ended(peer: Peer, factory: Factory) -> None:
     assert peer.take() == [Ping(b"12345678", True)]
     factory.pass_time(2)
     assert peer.take() == [Goaway(1, Code.NO_ERROR)]
+
+
+def test_an_idle_connection_forgets_what_it_need_not_know(peer: Peer, factory: Factory) -> None:
+    peer.request(1).answer()
+    assert peer.connection._decoder._remembered
+    factory.pass_time(1)
+    assert not peer.connection._decoder._remembered
 
 
 def test_a_connection_with_a_request_under_way_is_not_idle(peer: Peer, factory: Factory) -> None:
@@ -1377,7 +1401,7 @@ def test_a_stream_that_has_ended_is_freed_without_the_garbage_collector(factory:
         exchange.channel.refuse(HTTPStatus.BAD_REQUEST)
     else:
         exchange.answer()
-    assert_freed(peer, exchange.channel)
+    assert_freed(peer, exchange)
 
 
 def test_a_reader_of_frames_is_left_with_nothing(factory: Factory) -> None:

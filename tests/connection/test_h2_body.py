@@ -216,6 +216,18 @@ def test_the_window_is_what_was_announced() -> None:
     assert peer.take() == [Reset(1, Code.FLOW_CONTROL_ERROR)]
 
 
+def test_padding_counts_against_the_window_to_the_octet() -> None:
+    """As long as there is less of it than a lot, for then it is given back."""
+    factory = Factory(timeouts=TIMEOUTS, http2=H2Options(stream_window=70_000))
+    peer = Peer(factory)
+    exchange = post(peer)
+    exchange.channel.pause_reading()
+    peer.send(*(data_frame(1, bytes(200), padding=100) for _ in range(232)), data_frame(1, bytes(100), padding=67))
+    assert peer.take() == []
+    peer.send(data_frame(1, b"x"))
+    assert peer.take() == [Reset(1, Code.FLOW_CONTROL_ERROR)]
+
+
 # What has to wait
 
 
