@@ -41,6 +41,7 @@ from tests.support.h2_frames import (
     settings_frame,
     window_frame,
 )
+from tests.support.h2_websocket import StreamSession
 
 # A server of their own: what floods leave behind is no other test's business. The window is as small as can be.
 OPTIONS = ("--http2-initial-stream-window-size", "65535")
@@ -350,3 +351,12 @@ def test_uploader_in_small_frames_is_no_attacker(connect):
         h2.send_data(stream, b"x" * 20)
     h2.send_data(stream, b"", end=True)
     assert len(h2.expect_response(stream).body) == 100_000
+
+
+def test_chat_of_small_messages_is_no_attacker(connect):
+    """Each is acknowledged in both windows, as many clients do."""
+    session = StreamSession(connect(), "/echo/x")
+    session.opened()
+    for number in range(1500):
+        assert session.exchange(str(number)) == str(number)
+    session.connection.expect_served()
