@@ -51,6 +51,9 @@ _DRAIN_PING = b"draining"
 # How long its answer may take: some never answer.
 _DRAIN_PING_S = 2.0
 
+# More would be unfair to the other streams, and gains nothing.
+_MAX_FRAME_SIZE = 65_536
+
 # SETTINGS_HEADER_TABLE_SIZE as long as the peer has not said otherwise.
 _TABLE_SIZE = 4_096
 
@@ -359,7 +362,8 @@ class H2Connection:
     def settings_received(self, settings: list[tuple[int, int]]) -> None:
         self._allowance.spend(len(settings))
         values = dict(settings)  # RFC 9113 section 6.5.3: of a setting that is there twice, the last value counts
-        self.writer.max_frame_size = values.get(Setting.MAX_FRAME_SIZE, self.writer.max_frame_size)
+        max_frame_size = values.get(Setting.MAX_FRAME_SIZE, self.writer.max_frame_size)
+        self.writer.max_frame_size = min(max_frame_size, _MAX_FRAME_SIZE)
         if any(name == Setting.HEADER_TABLE_SIZE and value < _TABLE_SIZE for name, value in settings):
             self.writer.block_prefix = TABLE_OF_SIZE_0
         if Setting.INITIAL_WINDOW_SIZE in values:

@@ -247,7 +247,7 @@ class H2Stream:
                 return False
             size = self._write_content(content, room)
             self.window -= size
-            writer.content_written(size)
+            writer.content_written(size, bool(content))
             self.waiting -= size
             self._written += size
             if self.is_writing_paused and self.waiting <= MAX_WAITING:
@@ -436,7 +436,7 @@ class H2Stream:
     def check_deadlines(self) -> None:
         """Act on what has waited too long; called about once a second."""
         clock = self.factory.clock
-        if self._tunnel is None:
+        if self._tunnel is None or self._tunnel.is_over:  # a session has a write deadline of its own
             if not self.waiting:
                 self._write_deadline = None
             elif self._write_deadline is None:

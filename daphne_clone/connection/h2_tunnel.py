@@ -37,6 +37,11 @@ class H2Tunnel:
         self._producer: Any = None
         self._is_closing = False
 
+    @property
+    def is_over(self) -> bool:
+        """The protocol has been told of the end; what it has written may still wait."""
+        return self._protocol is None
+
     # What the stream tells
 
     def data_received(self, data: bytes) -> None:

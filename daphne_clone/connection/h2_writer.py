@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 # What is written in a turn before it is passed on to the transport, which then tells whether the peer keeps up.
 _MAX_GATHERED = 65_536
 
+# Frames of content written in a turn of the loop: 512 KiB, mostly. A reader as fast as we write never pauses the
+# transport, and would have other connections wait until its whole response is written.
+_MAX_FRAMES = 32
+
+# Content of less is not worth an acknowledgement, unless it is all there is.
+_SMALL_CONTENT = 256
+
 
 class H2Writer:
     """Writes the frames of a connection, and lets its streams write in turn.
@@ -44,6 +51,7 @@ class H2Writer:
         "_allowance",
         "_call_soon",
         "_is_in_turns",
+        "_is_rest_due",
         "_out",
         "_out_size",
         "_ready",
@@ -68,6 +76,7 @@ class H2Writer:
         self._ready: deque[H2Stream] = deque()
         self._waiting_for_window: list[H2Stream] = []
         self._is_in_turns = False
+        self._is_rest_due = False
 
     def write(self, data: bytes) -> None:
         """Write frames; they leave at the end of this turn of the loop, or when they are many."""
@@ -97,10 +106,12 @@ class H2Writer:
             self._out_size = 0
             self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
-    def content_written(self, size: int) -> None:
-        """A frame of content has gone out."""
+    def content_written(self, size: int, has_more: bool) -> None:
+        """A frame of content has gone out; ``has_more`` if its stream has more that waits."""
         self.window -= size
-        self._allowance.earn()
+        if size >= _SMALL_CONTENT or not has_more:
+            self._allowance.earn()
+        # Otherwise the window has cut it: a peer that opens windows octet by octet earns nothing (CVE-2019-9511).
 
     def schedule(self, stream: H2Stream) -> None:
         """Let a stream write what it has, behind those that wait already."""
@@ -120,18 +131,28 @@ class H2Writer:
 
     def write_in_turns(self) -> None:
         """Let the streams write in turn, a frame of content each, until there is no room or nothing left."""
-        if self._is_in_turns:
+        if self._is_in_turns or self._is_rest_due:
             return
         self._is_in_turns = True
         ready = self._ready
+        left = _MAX_FRAMES
         try:
             while ready and not self.is_paused:
+                if not left:
+                    self._is_rest_due = True
+                    self._call_soon(self._write_rest)
+                    return
+                left -= 1
                 stream = ready.popleft()
                 stream.is_scheduled = False
                 if stream.write_next():
                     self.add(stream)
         finally:
             self._is_in_turns = False
+
+    def _write_rest(self) -> None:
+        self._is_rest_due = False
+        self.write_in_turns()
 
     def window_updated(self, increment: int) -> None:
         """The peer takes more content.
