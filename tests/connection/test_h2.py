@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -515,6 +516,13 @@ def test_max_frame_size(factory: Factory) -> None:
     assert data_in(peer.take()) == [(3, 16_384), (3, 3_616)]
 
 
+def test_no_frame_is_larger_than_others_would_wait_for(factory: Factory) -> None:
+    peer = Peer(factory, settings=[(Setting.INITIAL_WINDOW_SIZE, 10**6), (Setting.MAX_FRAME_SIZE, 2**24 - 1)])
+    peer.send(window_frame(0, 10**6))
+    peer.request(1).answer(b"x" * 200_000)
+    assert [size for _, size in data_in(peer.take())] == [65_536] * 3 + [200_000 - 3 * 65_536]
+
+
 @pytest.mark.parametrize("extra", [-20, -9, -4, -1, 0, 1, 16_384])
 @pytest.mark.parametrize("more", [False, True])
 def test_a_head_of_any_size_fits_the_peers_frames(peer: Peer, more: bool, extra: int) -> None:
@@ -631,6 +639,40 @@ def test_streams_whose_window_opens_with_the_settings_take_turns(factory: Factor
     peer.take()
     peer.send(settings_frame((Setting.INITIAL_WINDOW_SIZE, 100_000)))
     assert [stream for stream, _ in data_in(peer.take())] == [1, 3, 5, 1]
+
+
+def test_a_large_answer_takes_many_turns_of_the_loop(factory: Factory) -> None:
+    """However fast its reader is: other connections want their turn too."""
+    peer = Peer(factory, settings=[(Setting.INITIAL_WINDOW_SIZE, 10**8)])
+    peer.send(window_frame(0, 10**8))
+    exchange = peer.request(1)
+    exchange.answer(b"x" * 5_000_000)
+    assert len(peer.transport.data) < 600_000
+    written = []
+
+    def look() -> None:
+        written.append(len(peer.transport.data))
+        if written[-1] < 5_000_000:
+            factory.call_soon(look)
+
+    look()
+    peer.request(3).answer(b"small")  # behind a frame of the large one, not behind all of it
+    frames = peer.take()
+    assert len(written) > 8
+    assert all(after - before < 600_000 for before, after in pairwise(written))
+    assert sum(size for stream, size in data_in(frames) if stream == 1) == 5_000_000
+    assert frames.index(Data(3, b"small", True)) < 50
+
+
+def test_what_a_window_has_cut_gives_nothing_back(factory: Factory) -> None:
+    """CVE-2019-9511: a peer that opens windows octet by octet."""
+    peer = Peer(factory, settings=[(Setting.INITIAL_WINDOW_SIZE, 0)])
+    peer.request(1).answer(b"x" * 10_000)
+    for _ in range(2_000):
+        if peer.connection._is_lingering:
+            break
+        peer.send(window_frame(1, 1))
+    assert peer.take()[-1] == Goaway(1, Code.ENHANCE_YOUR_CALM)
 
 
 def test_what_waits_for_its_own_window_keeps_nobody_waiting(factory: Factory) -> None:

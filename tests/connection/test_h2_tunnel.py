@@ -345,6 +345,20 @@ def test_what_waits_when_the_peer_closes_is_still_written(factory: Factory) -> N
     assert not has_stream(peer)
 
 
+def test_what_nobody_takes_when_the_peer_has_closed_is_given_up(factory: Factory) -> None:
+    """The session is gone by then, and its deadlines with it."""
+    peer = Peer(factory, settings=[(Setting.INITIAL_WINDOW_SIZE, 0)])
+    session = accept(ask(peer))
+    session.transport.write(b"answer")
+    peer.send(data_frame(1, end=True))
+    factory.pass_time(1)
+    factory.pass_time(29)
+    assert peer.take() == [ACCEPTED]
+    factory.pass_time(2)
+    assert peer.take() == [Reset(1, Code.CANCEL)]
+    assert not has_stream(peer)
+
+
 def test_the_end_is_behind_what_the_session_has_not_read(peer: Peer, session: Session) -> None:
     """A session takes what it is given, and holds it; the end would take it away."""
     session.pauses_after = 4
