@@ -12,7 +12,7 @@ import weakref
 import pytest
 
 from daphne_clone.errors import ListenError
-from daphne_clone.transport import tls
+from daphne_clone.transport import tls, tls_session
 from daphne_clone.transport.listen import TLSOptions
 from tests.support.certificates import Authority, pem_of
 from tests.support.streams import Keeper, Recorder, connect, finished, open_port, read_to_end, until
@@ -286,6 +286,10 @@ def test_a_session_tells_of_the_client_s_certificate_and_its_chain(run, authorit
     assert session.client_chain == pem_of(own.certificate)
     assert len(session.client_chain) == 2
     assert session.client_name == "CN=client"
+
+
+def test_a_certificate_that_only_openssl_can_read_is_nobody_s():
+    assert tls_session._name_of(b"0\x80") is None
 
 
 def test_a_session_tells_of_no_certificate_where_one_may_be_missing(run, authority, server):

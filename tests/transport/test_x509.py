@@ -84,6 +84,11 @@ def test_a_subject_is_written_as_rfc_4514_says(written, subject, expected):
     assert written(subject) == expected
 
 
+def test_a_value_that_is_not_in_its_own_encoding_is_shown_octet_by_octet(authority):
+    whole = der(authority.sign("abcd"))
+    assert x509.subject_name(whole.replace(b"abcd", b"ab\xff\xfe")) == "CN=#0c046162fffe"
+
+
 def test_parts_of_one_relative_name_are_joined(written):
     both = reference.RelativeDistinguishedName([attribute(OU, "Sales"), attribute(CN, "J. Smith")])
     subject = reference.Name([reference.RelativeDistinguishedName([attribute(O, "Example")]), both])
