@@ -93,6 +93,7 @@ def test_wrong_answer_over_tls_is_a_failure(tls_context: ssl.SSLContext) -> None
         check(port, BY_NAME["tls-hello"])
 
 
+@pytest.mark.usefixtures("tls_context")
 def test_server_in_the_clear_is_a_failure_where_tls_is_asked_for() -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port, pytest.raises(MeasurementFailed, match="SSLError"):
         check(port, BY_NAME["tls-hello"])

@@ -158,6 +158,7 @@ def test_silence_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
         check(silent.getsockname()[1], CLEAR)
 
 
+@pytest.mark.usefixtures("tls_context")
 def test_nobody_listening_is_a_failure() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

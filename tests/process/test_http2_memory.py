@@ -42,7 +42,7 @@ from tests.support.ws_client import BINARY, PING, frame
 
 MB = 1024 * 1024
 MAX_GROWTH = 20 * MB
-ANSWER_S = 2.0  # within which others are answered meanwhile
+ANSWER_S = 4.0  # within which others are answered meanwhile
 FLOOD_S = 1.2
 
 # Most applications here wait for ever: no test waits for them.

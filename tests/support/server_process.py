@@ -18,7 +18,7 @@ APPS = ROOT / "tests" / "support"
 
 START_S = 15.0  # a cold start on a busy two-core machine takes about one
 STOP_S = 15.0
-WAIT_S = 5.0  # for what should happen at once
+WAIT_S = 10.0  # for what should happen at once
 
 # A shell without job control ignores SIGINT for what it runs in the background, and so would all that is started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
