@@ -22,6 +22,26 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
+# Request fields that differ with every client, or carry a secret: never kept to be recognised when they come again.
+NEVER_KEPT = frozenset(
+    (
+        b"authorization",
+        b"cookie",
+        b"if-modified-since",
+        b"if-none-match",
+        b"proxy-authorization",
+        b"range",
+        b"referer",
+        b"traceparent",
+        b"x-api-key",
+        b"x-csrftoken",
+        b"x-forwarded-for",
+        b"x-real-ip",
+        b"x-request-id",
+    )
+)
+
+
 def is_token(name: bytes) -> bool:
     """Tell whether ``name`` is a token (RFC 9110 section 5.6.2)."""
     return TOKEN.fullmatch(name) is not None

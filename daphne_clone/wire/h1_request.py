@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from daphne_clone.errors import RequestRefused
 from daphne_clone.interfaces import RequestHead
-from daphne_clone.wire.fields import TOKEN, VALUE_BYTES
+from daphne_clone.wire.fields import NEVER_KEPT, TOKEN, VALUE_BYTES
 from daphne_clone.wire.h1_chunked import ChunkedDecoder
 from daphne_clone.wire.target import decode_path, is_host, parse_target
 
@@ -103,21 +103,7 @@ class LineTable:
     MAX_NAMES = 512
     MAX_NAME = 64
 
-    NEVER_KEPT = _SPECIAL | {
-        b"authorization",
-        b"cookie",
-        b"if-modified-since",
-        b"if-none-match",
-        b"proxy-authorization",
-        b"range",
-        b"referer",
-        b"traceparent",
-        b"x-api-key",
-        b"x-csrftoken",
-        b"x-forwarded-for",
-        b"x-real-ip",
-        b"x-request-id",
-    }
+    NEVER_KEPT = _SPECIAL | NEVER_KEPT
 
     def __init__(self) -> None:
         self.requests: dict[bytes, RequestLine] = {}

@@ -15,7 +15,7 @@ from hpack.table import HeaderTable
 
 from daphne_clone.errors import H2ConnectionFault, H2StreamFault, RequestRefused
 from daphne_clone.interfaces import RequestHead
-from daphne_clone.wire.fields import VALUE_BYTES
+from daphne_clone.wire.fields import NEVER_KEPT, VALUE_BYTES
 from daphne_clone.wire.h2_frames import ErrorCode
 from daphne_clone.wire.response_head import HeadEncoder
 from daphne_clone.wire.target import decode_path, is_host, parse_target
@@ -41,11 +41,6 @@ _CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connecti
 # Fields that mean something to the server.
 _SPECIAL = frozenset((b"content-length", b"cookie", b"daphne-root-path", b"expect", b"host", b"te"))
 
-# Seldom the same with the next client, or a secret.
-_NEVER_KEPT = frozenset(
-    (b"authorization", b"if-modified-since", b"if-none-match", b"range", b"referer", b"x-request-id")
-)
-
 # RFC 9113 section 6.5.2: what SETTINGS_MAX_HEADER_LIST_SIZE counts for each field besides name and value.
 _FIELD_OVERHEAD = 32
 
@@ -63,7 +58,7 @@ class KnownFields(dict["Field", "Field"]):
 
     def keep(self, field: Field) -> None:
         """Keep a field if it is likely to come again."""
-        if field[0] not in _NEVER_KEPT and len(field[1]) <= _MAX_KNOWN_SIZE:
+        if field[0] not in NEVER_KEPT and len(field[1]) <= _MAX_KNOWN_SIZE:
             if len(self) >= _MAX_KNOWN:
                 self.clear()
             self[field] = field
