@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
-import os
 import random
 import re
 import tempfile
@@ -19,45 +17,16 @@ from typing import TYPE_CHECKING, Any
 import h11
 import httptools
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daphne_clone.errors import ApplicationProtocolError
 from tests.support.exchanges import Harness
+from tests.support.fuzzing import budget
 from tests.support.requests import Request, load_cases, parse, random_splits
 
 if TYPE_CHECKING:
     from tests.support.connections import FileTransport
-
-FACTOR = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-
-
-def budget(examples: int) -> Any:
-    return settings(
-        max_examples=FACTOR or examples,
-        derandomize=not FACTOR,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture(autouse=True)
-def _silence() -> Iterator[None]:
-    """Applications fail by the thousand here; writing each to a log takes most of the time."""
-    logger = logging.getLogger("daphne_clone")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    yield
-    logger.setLevel(level)
-
 
 # Streams of requests
 

@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daphne_clone.asgi.forwarded import Forwarding, TrustedPeers
 from daphne_clone.wire.proxy_header import MalformedHeader, ProxyHeaderParser
+from tests.support.fuzzing import budget
 from tests.support.requests import random_splits
-
-FACTOR = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 
 # What a field's value may hold: the parser of the head refuses all else.
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f")).map(
@@ -33,16 +31,6 @@ SHAPED = st.lists(st.sampled_from(PIECES), max_size=40).map(lambda pieces: b"".j
 
 TRUSTED = TrustedPeers(["127.0.0.0/8"])
 READER = Forwarding(TRUSTED, "X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto")
-
-
-def budget(examples: int) -> Any:
-    return settings(
-        max_examples=FACTOR or examples,
-        derandomize=not FACTOR,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 @budget(600)

@@ -16,7 +16,6 @@ import pytest
 
 from tests.support.h2_client import H2Connection
 from tests.support.h2_connection import ConnectionEnded
-from tests.support.h2_exchanges import Client
 from tests.support.h2_flood import flood
 from tests.support.h2_frames import (
     DEFAULT_FRAME_SIZE,
@@ -38,11 +37,9 @@ from tests.support.h2_frames import (
 )
 from tests.support.h2_websocket import StreamSession, connect_fields
 from tests.support.server_process import ServerProcess
+from tests.support.watched_server import MB, WatchedServer
 from tests.support.ws_client import BINARY, PING, frame
 
-MB = 1024 * 1024
-MAX_GROWTH = 20 * MB
-ANSWER_S = 4.0  # within which others are answered meanwhile
 FLOOD_S = 1.2
 
 # Most applications here wait for ever: no test waits for them.
@@ -50,23 +47,8 @@ OPTIONS = ["--no-access-log", "--timeout-graceful-shutdown", "0.2"]
 WIDE = settings_frame((Setting.INITIAL_WINDOW_SIZE, MAX_WINDOW)) + window_frame(0, MAX_WINDOW - 65_535)
 
 
-class Watched:
-    """A server whose memory is looked at."""
-
-    def __init__(self, process: ServerProcess) -> None:
-        self.process = process
-        self.client = Client(process.address)
-        for _ in range(20):
-            self.client.request("/echo/warm", method=b"POST", body=b"x" * 100_000)
-        self._before = process.resident_bytes()
-
-    def check(self) -> None:
-        """The server has not grown, and others are answered."""
-        grown = self.process.resident_bytes() - self._before
-        assert grown < MAX_GROWTH, f"grown by {grown / MB:.1f} MB"
-        begin = time.monotonic()
-        assert self.client.request("/hello/others").body == b"hello"
-        assert time.monotonic() - begin < ANSWER_S
+class Watched(WatchedServer):
+    """With what these tests do to it."""
 
     def connect(self, **options: object) -> H2Connection:
         connection = H2Connection(self.process.address, **options)

@@ -14,34 +14,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.http1 import Client, Connection, head
+from tests.support.http1 import Connection, head
 from tests.support.server_process import ServerProcess
+from tests.support.watched_server import MB, WatchedServer
 
-MB = 1024 * 1024
-MAX_GROWTH = 20 * MB
-ANSWER_S = 2.0  # within which others are answered meanwhile
 SLOW_CONNECTIONS = 500
 HEAD_LIMIT_S = 2
 
 
-class Watched:
-    """A server whose memory is looked at."""
-
-    def __init__(self, process: ServerProcess) -> None:
-        self.process = process
-        self.address = process.address
-        self.client = Client(process.address)
-        for _ in range(20):
-            self.client.request("/echo/warm", method=b"POST", body=b"x" * 100_000)
-        self._before = process.resident_bytes()
-
-    def check(self) -> None:
-        """The server has not grown, and others are answered."""
-        grown = self.process.resident_bytes() - self._before
-        assert grown < MAX_GROWTH, f"grown by {grown / MB:.1f} MB"
-        begin = time.monotonic()
-        assert self.client.request("/hello/others").body == b"hello"
-        assert time.monotonic() - begin < ANSWER_S
+class Watched(WatchedServer):
+    """With what these tests do to it."""
 
     def noted(self, key: str, count: int) -> bytes:
         with Connection(self.address, timeout_s=12) as connection:

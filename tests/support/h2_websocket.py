@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 from tests.support.h2_connection import ConnectionEnded
 from tests.support.h2_frames import DATA, HEADERS, Code, rst_frame
 from tests.support.http1 import Field, Response, Truncated
-from tests.support.ws_client import CLOSE, END_S, TEXT, frame
+from tests.support.ws_client import FrameReader
 
 if TYPE_CHECKING:
     from tests.support.h2_client import H2Connection
@@ -37,7 +35,7 @@ def connect_fields(
     return [*own, *fields]
 
 
-class StreamSession:
+class StreamSession(FrameReader):
     """A WebSocket whose request has been sent; `opened` reads the answer. To be used as `ws_client.Session` is.
 
     Args:
@@ -109,40 +107,6 @@ class StreamSession:
         self._pending += frame.payload if frame.kind == DATA else b""
         if frame.kind != DATA or frame.ends_stream:
             self._end = Truncated(self._pending, clean=frame.kind == DATA)
-
-    def read_frame(self) -> tuple[int, bytes]:
-        """The next frame: its first octet, and its payload."""
-        first, length = self.read_exactly(2)
-        assert length < 0x80, "a server masks nothing"
-        if length == 126:
-            (length,) = struct.unpack("!H", self.read_exactly(2))
-        elif length == 127:
-            (length,) = struct.unpack("!Q", self.read_exactly(8))
-        return first, self.read_exactly(length)
-
-    def read_close(self) -> tuple[int | None, str]:
-        """Code and reason of a Close frame, which must be the next; None when it has no code."""
-        first, payload = self.read_frame()
-        assert first == CLOSE, (first, payload[:100])
-        return (struct.unpack("!H", payload[:2])[0], payload[2:].decode()) if payload else (None, "")
-
-    def frames_to_the_end(self) -> list[tuple[int, bytes]]:
-        """The frames up to the end of the stream, whether that is clean or not."""
-        frames = []
-        deadline = time.monotonic() + END_S
-        while time.monotonic() < deadline:
-            try:
-                frames.append(self.read_frame())
-            except Truncated:
-                return frames
-        raise TimeoutError(f"the stream has not ended within {END_S} s")
-
-    def exchange(self, text: str) -> str:
-        """Send a text and read the next, which is its echo."""
-        self.send(frame(TEXT, text.encode()))
-        first, payload = self.read_frame()
-        assert first == TEXT, (first, payload[:100])
-        return payload.decode()
 
     def is_closed(self) -> bool:
         """Tell whether the server ends the stream, cleanly or not, without sending anything more; waits for either."""

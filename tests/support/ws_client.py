@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from tests.support.http1 import Connection, Field, Response, Truncated, head
@@ -58,14 +59,16 @@ def close_frame(code: int | None = None, reason: str = "") -> bytes:
     return frame(CLOSE, b"" if code is None else struct.pack("!H", code) + reason.encode())
 
 
-class Session(Connection):
-    """A connection whose handshake has been sent; `opened` reads the answer."""
+class FrameReader(ABC):
+    """Takes the server's frames apart, whatever carries them."""
 
-    def opened(self) -> Response:
-        """Read the answer, which must be a 101."""
-        response = self.read_head()
-        assert response.status == 101, response
-        return response
+    @abstractmethod
+    def read_exactly(self, count: int) -> bytes:
+        """The next octets; raises Truncated at the end."""
+
+    @abstractmethod
+    def send(self, octets: bytes) -> None:
+        """Send them."""
 
     def read_frame(self) -> tuple[int, bytes]:
         """The next frame: its first octet, and its payload."""
@@ -84,7 +87,7 @@ class Session(Connection):
         return (struct.unpack("!H", payload[:2])[0], payload[2:].decode()) if payload else (None, "")
 
     def frames_to_the_end(self) -> list[tuple[int, bytes]]:
-        """The frames up to the end of the connection, whether that is clean or not."""
+        """The frames up to the end of what carries them, whether that is clean or not."""
         frames = []
         deadline = time.monotonic() + END_S
         while time.monotonic() < deadline:
@@ -92,7 +95,7 @@ class Session(Connection):
                 frames.append(self.read_frame())
             except Truncated:
                 return frames
-        raise TimeoutError(f"the connection has not ended within {END_S} s")
+        raise TimeoutError(f"they have not ended within {END_S} s")
 
     def exchange(self, text: str) -> str:
         """Send a text and read the next, which is its echo."""
@@ -100,3 +103,13 @@ class Session(Connection):
         first, payload = self.read_frame()
         assert first == TEXT, (first, payload[:100])
         return payload.decode()
+
+
+class Session(Connection, FrameReader):
+    """A connection whose handshake has been sent; `opened` reads the answer."""
+
+    def opened(self) -> Response:
+        """Read the answer, which must be a 101."""
+        response = self.read_head()
+        assert response.status == 101, response
+        return response

@@ -42,13 +42,6 @@ def new_encoder(server_name: str = "", extra: Any = (), date: bool = False) -> E
     return Encoder(DefaultFields(server_name, extra, date, 0))
 
 
-def test_the_base_class_does_not_know_how_to_write() -> None:
-    with pytest.raises(NotImplementedError):
-        HeadEncoder(DefaultFields("s", (), False, 0)).encode(200, [])
-    with pytest.raises(NotImplementedError):
-        HeadEncoder.write_field(b"a", b"b")
-
-
 def test_a_head_is_its_status_the_applications_fields_and_the_defaults() -> None:
     encoder = new_encoder("s", [(b"x-op", b"1")])
     for _ in range(3):
