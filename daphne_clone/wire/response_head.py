@@ -7,6 +7,7 @@ by whoever sends the body.
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from daphne_clone.errors import ApplicationProtocolError
@@ -53,7 +54,7 @@ def _number(value: bytes) -> int:
     return int(value)
 
 
-class HeadEncoder:
+class HeadEncoder(ABC):
     """Checks the heads of a server's responses and writes them; what a field looks like is its subclasses'.
 
     Args:
@@ -103,14 +104,14 @@ class HeadEncoder:
         self._last: tuple[bytes, int | None, bool] = (b"", None, False)
 
     @staticmethod
+    @abstractmethod
     def write_status(status: int) -> bytes:
         """What a head begins with."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def write_field(name: bytes, value: bytes) -> bytes:
         """A field, its name in lower case."""
-        raise NotImplementedError
 
     def encode(
         self, status: int, headers: Iterable[Field], drop_length: bool = False
