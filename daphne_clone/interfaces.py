@@ -2,7 +2,7 @@
 
 Reading order for a request: a connection drives a `wire` parser, which calls a `RequestSink`; the connection makes an
 `Exchange` for each request and hands it a `ResponseChannel`; the exchange drives the application and answers through
-that channel. HTTP/1.1 implements the channel today; a stream of HTTP/2 or HTTP/3 implements the same one.
+that channel: an HTTP/1.1 connection is one, and so is a stream of HTTP/2.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class RequestHead:
         expects_continue: The client waits for 100 (RFC 9110 section 10.1.1).
         accepts_trailers: The request said ``TE: trailers``, or its version always has them.
         root_path: The value of ``Daphne-Root-Path``, which is not among the headers; None without one.
-        upgrade: The protocols offered in ``Upgrade``, in lower case, in the client's order; empty when none count.
+        upgrade: The protocols offered in ``Upgrade``, in lower case, in the client's order, or the one of an extended
+            CONNECT (RFC 8441); empty when none count.
         keep_alive: The client allows another request on this connection.
     """
 

@@ -247,7 +247,7 @@ class H2Connection:
             self._close()
 
     def writeConnectionLost(self) -> None:
-        """Our side is closed for writing, as `_linger` asked."""
+        """Our side is closed for writing, as `_say_goodbye` asked."""
 
     # IPushProducer: the transport's buffer is full, or has drained
 
@@ -438,13 +438,13 @@ class H2Connection:
         self.remove(stream)
 
     def remove(self, stream: H2Stream) -> None:
-        """A stream has ended on both sides."""
+        """A stream is closed, in whichever way."""
         if self._streams.pop(stream.id, None) is None:
             return
         self.writer.remove(stream)
-        stream.removed()
+        stream.let_go()
         if not self._streams:
-            self._read_deadline = self.factory.clock.now + (self.factory.timeouts.keep_alive or inf)
+            self._wait(self.factory.timeouts.keep_alive)
             if self._is_last:
                 self._say_goodbye(ErrorCode.NO_ERROR)
 

@@ -1,10 +1,10 @@
 """One stream of HTTP/2: a request, and the channel for its response (RFC 9113 section 5).
 
-It has the stream's half of flow control, both ways. What streams share, the connection's windows, the order in which
-they write and the transport, is `H2Connection`'s. It does not know ASGI.
+It has the response, as far as that is not written; the request's content is `H2Body`'s, and what streams share in
+writing `H2Writer`'s. It does not know ASGI.
 
 Content goes out in three steps: the exchange hands it over, it waits here as long as a window or the transport has no
-room, and the connection asks each stream in turn for one frame of it (`write_next`).
+room, and the writer asks each stream in turn for one frame of it (`write_next`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daphne_clone.connection.h2 import H2Connection
     from daphne_clone.interfaces import Exchange, Field, RequestHead
 
-# Content that waits before the application has to: with a hundred streams, as much as HTTP/1.1's connections have.
+# Content that waits before the application has to: less than HTTP/1.1's 64 KiB, for a connection has many streams.
 MAX_WAITING = 16_384
 
 # What is read of a body that no application wants before the client is told to stop, as in HTTP/1.1.
@@ -192,13 +192,27 @@ class H2Stream:
         return self.waiting > 0 and self.window > 0
 
     def closed(self) -> None:
-        """The stream is over, and not by us: it was reset, or its connection is lost."""
-        self._let_go()
+        """The stream is over before its exchange is, which has to know: it was reset, or its connection is lost."""
+        self.let_go()
         exchange, self.exchange = self.exchange, None
         if self._tunnel is not None:
             self._tunnel.lost()
         elif exchange is not None:
             exchange.connection_lost()
+
+    def let_go(self) -> None:
+        """The stream is closed: nothing is written any more, and who waits for that must not wait for ever."""
+        self._is_gone = True
+        self._write_deadline = None
+        self._blocks = []
+        self._block = None
+        if self._body is not None:
+            self._body.close()
+        self._content = None
+        self.waiting = 0
+        self.is_writing_paused = False
+        if self._resumed is not None:
+            self._resume_writing()
 
     def client_closed_writing(self) -> None:
         """The client has closed its side of the whole connection, and may still read."""
@@ -577,19 +591,3 @@ class H2Stream:
             # As in HTTP/1.1: a body that is on its way may end, rather than have the client told to stop, for which
             # some throw the response away. Not a long one, and not for ever.
             self._body.discard(LINGER_S)
-
-    def _let_go(self) -> None:
-        """The stream is closed: nothing is written any more, and who waits for that must not wait for ever."""
-        self._is_gone = True
-        self._write_deadline = None
-        self._blocks = []
-        self._block = None
-        if self._body is not None:
-            self._body.close()
-        self._content = None
-        self.waiting = 0
-        self.is_writing_paused = False
-        if self._resumed is not None:
-            self._resume_writing()
-
-    removed = _let_go
